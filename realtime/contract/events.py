@@ -1,0 +1,109 @@
+"""The events of a room on the wire: one struct per kind, flat, the same bytes live, in catch-up and over REST."""
+
+from __future__ import annotations
+
+import msgspec
+
+from realtime import model
+from realtime.contract.types import Time, time
+from realtime.model import EventKind
+
+
+class RoomEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind"):
+    """What every event has: its room, its number there, when it was committed and who did it."""
+
+    room: str
+    seq: int
+    at: Time
+    actor: str
+
+
+class RoomCreated(RoomEvent, tag=EventKind.ROOM_CREATED.value):
+    """The first event of every room."""
+
+
+class MessageCreated(RoomEvent, tag=EventKind.MESSAGE_CREATED.value):
+    """Somebody wrote a message. In catch-up it shows the message as it is now (`edited_at`, `deleted_at`)."""
+
+    client_id: str
+    body: str
+    edited_at: Time | None = None
+    deleted_at: Time | None = None
+
+
+class MessageEdited(RoomEvent, tag=EventKind.MESSAGE_EDITED.value):
+    """The message numbered `target` has a new text. The text is empty once the message was deleted."""
+
+    target: int
+    body: str
+    client_id: str | None = None
+
+
+class MessageDeleted(RoomEvent, tag=EventKind.MESSAGE_DELETED.value):
+    """The message numbered `target` is gone; so is its text, everywhere."""
+
+    target: int
+    client_id: str | None = None
+
+
+class MemberJoined(RoomEvent, tag=EventKind.MEMBER_JOINED.value):
+    """`user` is a member from here on: by themselves, or added by `actor`."""
+
+    user: str
+    role: model.Role
+
+
+class MemberLeft(RoomEvent, tag=EventKind.MEMBER_LEFT.value):
+    """`user` went."""
+
+    user: str
+
+
+class MemberRemoved(RoomEvent, tag=EventKind.MEMBER_REMOVED.value):
+    """`user` was taken out by `actor`; nothing after this event reaches them."""
+
+    user: str
+
+
+class MemberRoleChanged(RoomEvent, tag=EventKind.MEMBER_ROLE_CHANGED.value):
+    """`user` has another role from here on."""
+
+    user: str
+    role: model.Role
+
+
+AnyEvent = (
+    RoomCreated
+    | MessageCreated
+    | MessageEdited
+    | MessageDeleted
+    | MemberJoined
+    | MemberLeft
+    | MemberRemoved
+    | MemberRoleChanged
+)
+STRUCT_BY_KIND: dict[EventKind, type[RoomEvent]] = {
+    EventKind(kind.__struct_config__.tag): kind for kind in RoomEvent.__subclasses__()
+}
+_TIMES = {"at", "edited_at", "deleted_at"}
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(AnyEvent).decode
+
+
+def encode_event(event: model.Event) -> bytes:
+    """Encode an event as the JSON object that every surface shows."""
+    struct = STRUCT_BY_KIND[event.kind]
+    fields = {name: getattr(event, name) for name in struct.__struct_fields__}
+    for name in _TIMES & fields.keys():
+        if fields[name] is not None:
+            fields[name] = time(fields[name])
+    return _encode(struct(**fields))
+
+
+def decode_event(json: bytes) -> AnyEvent:
+    """Decode what `encode_event` made.
+
+    Raises:
+        msgspec.ValidationError: when it is something else.
+    """
+    return _decode(json)

@@ -1,0 +1,244 @@
+"""The Socket.IO surface: requests with their acks, and what the server emits. AsyncAPI is generated from `REQUESTS` and `EMITTED`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from realtime import model
+from realtime.contract import events
+from realtime.contract.types import (
+    MAX_WATCHED_USERS,
+    Answer,
+    Body,
+    ClientId,
+    Error,
+    Request,
+    Room,
+    RoomId,
+    Seq,
+    SignalKind,
+    Since,
+    Time,
+    User,
+    UserId,
+)
+
+
+class ConnectAuth(Request):
+    """The payload of the Socket.IO CONNECT packet."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=4096, description="The access token.")]
+
+
+class RoomSince(Request):
+    """A room, and how far the client holds it. Without `since` the subscription starts at the head, with no events."""
+
+    room: RoomId
+    since: Since | None = None
+
+
+class RoomRef(Request):
+    room: RoomId
+
+
+class RoomSubscribe(Request):
+    """Receive the live events of rooms, and what was missed since `since`."""
+
+    rooms: Annotated[list[RoomSince], Meta(min_length=1, max_length=1000)]
+
+
+class RoomUnsubscribe(Request):
+    """Stop receiving rooms. A room that was not subscribed is passed over."""
+
+    rooms: Annotated[list[RoomId | RoomRef], Meta(min_length=1, max_length=1000)]
+
+
+class MessageSend(Request):
+    """Write a message. The ack comes after PostgreSQL committed it."""
+
+    room: RoomId
+    client_id: ClientId
+    body: Body
+
+
+class MessageEdit(Request):
+    """Change the text of one's own message (admins: of any)."""
+
+    room: RoomId
+    seq: Seq
+    body: Body
+    client_id: ClientId | None = None
+
+
+class MessageDelete(Request):
+    """Delete one's own message (admins: any). Its text is erased from the store."""
+
+    room: RoomId
+    seq: Seq
+    client_id: ClientId | None = None
+
+
+class Signal(Request):
+    """Tell those who are looking at a room something that needs no memory. Delivered at most once."""
+
+    room: RoomId
+    kind: SignalKind
+    data: Any = None
+
+
+class PresenceWatch(Request):
+    """Watch these users (this replaces the list watched before): a snapshot follows, then changes."""
+
+    users: Annotated[list[UserId], Meta(max_length=MAX_WATCHED_USERS)]
+
+
+class AuthRefresh(Request):
+    """Put a new access token of the same session on the open connection."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+# -- acks -----------------------------------------------------------------------------------------
+
+
+class Ok(Answer, kw_only=True):
+    ok: Literal[True] = msgspec.field(default_factory=lambda: True)
+
+
+class Refused(Answer, kw_only=True):
+    """The ack of every refused request."""
+
+    error: Error
+    ok: Literal[False] = msgspec.field(default_factory=lambda: False)
+
+
+class Appended(Ok, kw_only=True):
+    """The event is committed with this `seq`. `duplicate`: it was there before, and this is the first answer again."""
+
+    seq: int
+    at: Time
+    duplicate: bool = False
+
+
+class SubscribedRoom(Answer):
+    """One room of a subscribe ack: `events` (all after `since`), or `reset`, or `error`."""
+
+    room: str
+    head_seq: int | None = None
+    role: model.Role | None = None
+    events: list[events.AnyEvent] | None = None
+    reset: bool = False
+    error: Error | None = None
+
+
+class Subscribed(Ok, kw_only=True):
+    rooms: list[SubscribedRoom]
+
+
+class Refreshed(Ok, kw_only=True):
+    expires_in: Annotated[int, Meta(description="Seconds until the new token expires.")]
+
+
+# -- what the server emits ------------------------------------------------------------------------
+
+
+class Limits(Answer):
+    """What this connection may do, so that clients need not guess."""
+
+    body_chars: int
+    packet_bytes: int
+    subscriptions: int
+    sends_per_s: int
+    sends_burst: int
+    signals_per_s: int
+    resume_events: int
+
+
+class Ready(Answer):
+    """The connection is authenticated and open for requests."""
+
+    user: User
+    session: str
+    node: str
+    limits: Limits
+
+
+class SignalEmitted(Answer):
+    room: str
+    user: str
+    kind: str
+    data: Any = None
+
+
+class Presence(Answer):
+    """Who of the watched users is there. `snapshot` marks the first one after `presence.watch`."""
+
+    users: list[PresenceOf]
+    snapshot: bool = False
+
+
+class PresenceOf(Answer):
+    user: str
+    status: Literal["online", "offline"]
+
+
+class RoomReset(Answer):
+    """Drop what you hold of this room and read it again over REST, from `head_seq` backwards."""
+
+    room: str
+    head_seq: int
+
+
+class RoomRemoved(Answer):
+    """You are no longer entitled to this room; nothing of it follows. May come twice."""
+
+    room: str
+    reason: Literal["left", "removed"]
+
+
+class RoomAdded(Answer):
+    """You have become a member of this room, on whatever device: show it, and subscribe if you like."""
+
+    room: Room
+
+
+class ServerDrain(Answer):
+    """This node is going; come back after this pause (spread over clients)."""
+
+    reconnect_after_ms: int
+
+
+class Closing(Answer):
+    """Why the server closes the connection right after this."""
+
+    code: str
+    retryable: bool
+
+
+REQUESTS: dict[str, tuple[type[Request], type[Answer]]] = {
+    "room.subscribe": (RoomSubscribe, Subscribed),
+    "room.unsubscribe": (RoomUnsubscribe, Ok),
+    "message.send": (MessageSend, Appended),
+    "message.edit": (MessageEdit, Appended),
+    "message.delete": (MessageDelete, Appended),
+    "signal": (Signal, Ok),
+    "presence.watch": (PresenceWatch, Ok),
+    "auth.refresh": (AuthRefresh, Refreshed),
+}
+"""Every event name a client may send, with its request and its ack."""
+
+EMITTED: dict[str, type[msgspec.Struct]] = {
+    "ready": Ready,
+    "signal": SignalEmitted,
+    "presence": Presence,
+    "room.reset": RoomReset,
+    "room.removed": RoomRemoved,
+    "room.added": RoomAdded,
+    "server.drain": ServerDrain,
+    "closing": Closing,
+    **{kind.value: struct for kind, struct in events.STRUCT_BY_KIND.items()},
+}
+"""Every event name the server emits, with its payload."""

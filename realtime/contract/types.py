@@ -1,0 +1,154 @@
+"""Field types and objects that both surfaces share."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from realtime import model
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from realtime.errors import RealtimeError
+
+MAX_BODY_CHARS = 8_000
+MAX_WATCHED_USERS = 200
+MAX_PAGE = 200
+DEFAULT_PAGE = 50
+
+# No NUL and no other C0 control characters but tab, line feed and carriage return: PostgreSQL cannot store NUL, and
+# terminals and screen readers must not be steered by a message.
+_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+_LINE = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"
+
+type_id = Annotated[str, Meta(min_length=1, max_length=64, description="A server-made id (UUID).")]
+RoomId = type_id
+UserId = type_id
+ClientId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The client's own id of this request, unique per sender and room for ever. Sending it again is safe: "
+        "the first answer comes back. Printable ASCII without spaces; a UUID is a good choice.",
+    ),
+]
+Body = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_BODY_CHARS,
+        pattern=_TEXT,
+        description="Plain text, at most 8,000 characters, no control characters but tab and line ends.",
+    ),
+]
+Seq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="An event's number in its room: 1, 2, 3 … without holes.")]
+Since = Annotated[int, Meta(ge=0, le=2**53 - 1, description="The last seq the client holds; 0 for none.")]
+RoomName = Annotated[str, Meta(min_length=1, max_length=80, pattern=_LINE, description="One line of 1–80 characters.")]
+DisplayName = Annotated[str, Meta(min_length=1, max_length=64, pattern=_LINE, description="One line of 1–64 characters.")]
+Username = Annotated[
+    str,
+    Meta(
+        min_length=2,
+        max_length=32,
+        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        description="2–32 letters, digits, dots, hyphens or underscores; unique without regard to case.",
+    ),
+]
+Password = Annotated[str, Meta(min_length=8, max_length=256, description="8–256 characters.")]
+SignalKind = Annotated[
+    str, Meta(min_length=1, max_length=32, pattern=r"^[a-z][a-z0-9_.-]*$", description="`typing`, `cursor`, or the app's own.")
+]
+Time = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", extra_json_schema={"format": "date-time"})]
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a client sends: unknown fields are refused."""
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the server sends: fields that hold their default are left out."""
+
+
+class User(Answer):
+    """Somebody with an account."""
+
+    id: str
+    username: str
+    display_name: str
+
+    @classmethod
+    def of(cls, user: model.User) -> User:
+        return cls(id=user.id, username=user.username, display_name=user.display_name)
+
+
+class Room(Answer):
+    """A room as the asking user sees it. `role` is absent for somebody who is not a member."""
+
+    id: str
+    kind: model.RoomKind
+    name: str | None
+    head_seq: int
+    last_event_at: Time
+    created_at: Time
+    member_count: int
+    role: model.Role | None = None
+    peer: User | None = None
+    """The other member of a direct room."""
+
+    @classmethod
+    def of(cls, room: model.Room) -> Room:
+        return cls(
+            id=room.id,
+            kind=room.kind,
+            name=room.name,
+            head_seq=room.head_seq,
+            last_event_at=time(room.last_event_at),
+            created_at=time(room.created_at),
+            member_count=room.member_count,
+            role=room.role,
+            peer=User.of(room.peer) if room.peer else None,
+        )
+
+
+class Member(Answer):
+    """A user in a room."""
+
+    user: User
+    role: model.Role
+    joined_at: Time
+
+    @classmethod
+    def of(cls, member: model.Member) -> Member:
+        return cls(user=User.of(member.user), role=member.role, joined_at=time(member.joined_at))
+
+
+class Error(Answer):
+    """Why a request was refused. Branch on `code`; `message` is for people."""
+
+    code: str
+    message: str
+    retryable: bool
+    retry_after_ms: int | None = None
+    field: str | None = None
+
+    @classmethod
+    def of(cls, error: RealtimeError) -> Error:
+        return cls(
+            code=error.code,
+            message=error.message,
+            retryable=error.retryable,
+            retry_after_ms=error.retry_after_ms,
+            field=error.field,
+        )
+
+
+@lru_cache(maxsize=1024)
+def time(at: datetime) -> str:
+    """Write a time for the wire. Cached, since all events of one batch share theirs."""
+    return model.rfc3339(at)

@@ -1,0 +1,198 @@
+"""The one error tree. Every refusal has a stable `code`, an HTTP status, and says whether a retry helps.
+
+Clients branch on `code`, never on the text. Boundaries (`gateway`, `api`) translate a `RealtimeError` once.
+`docs/errors.md` is generated from the classes below.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RealtimeError(Exception):
+    """Base of all expected refusals.
+
+    Args:
+        message: One sentence for a developer: what is wrong and what to do. Never holds secrets or message texts.
+        retry_after_ms: How long to wait before trying again, where that is known.
+        field: The path of the offending field (`$.rooms[0].since`), where there is one.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    default: ClassVar[str] = "Something went wrong on the server; it has been logged."
+
+    def __init__(self, message: str | None = None, *, retry_after_ms: int | None = None, field: str | None = None) -> None:
+        super().__init__(message or self.default)
+        self.message = message or self.default
+        self.retry_after_ms = retry_after_ms
+        self.field = field
+
+
+class Internal(RealtimeError):
+    pass
+
+
+# -- the request itself ---------------------------------------------------------------------------
+
+
+class InvalidJson(RealtimeError):
+    code, status = "invalid_json", 400
+    default = "The body is not valid JSON (RFC 8259, UTF-8, no lone surrogates, bounded depth)."
+
+
+class InvalidRequest(RealtimeError):
+    code, status = "invalid_request", 400
+    default = "A field is missing, unknown, or has a value that is not allowed."
+
+
+class PayloadTooLarge(RealtimeError):
+    code, status = "payload_too_large", 413
+    default = "The request is larger than this server accepts."
+
+
+class UnsupportedMediaType(RealtimeError):
+    code, status = "unsupported_media_type", 415
+    default = "Send the body as application/json."
+
+
+class NotFound(RealtimeError):
+    code, status = "not_found", 404
+    default = "There is nothing at this address."
+
+
+class MethodNotAllowed(RealtimeError):
+    code, status = "method_not_allowed", 405
+    default = "This address does not take that method."
+
+
+class UnknownEvent(RealtimeError):
+    code, status = "unknown_event", 400
+    default = "The server does not know this event name."
+
+
+# -- who is asking --------------------------------------------------------------------------------
+
+
+class TokenMissing(RealtimeError):
+    code, status = "token_missing", 401
+    default = "Sign in first: send the access token as `Authorization: Bearer …`, or as `auth: {token}` on a socket."
+
+
+class TokenInvalid(RealtimeError):
+    code, status = "token_invalid", 401
+    default = "The access token is not one of ours. Sign in again."
+
+
+class TokenExpired(RealtimeError):
+    code, status = "token_expired", 401
+    default = "The access token has expired. Get a new one with the refresh token."
+
+
+class SessionEnded(RealtimeError):
+    code, status = "session_ended", 401
+    default = "This sign-in has ended. Sign in again."
+
+
+class InvalidCredentials(RealtimeError):
+    code, status = "invalid_credentials", 401
+    default = "The username or the password is wrong."
+
+
+class RefreshTokenInvalid(RealtimeError):
+    code, status = "refresh_token_invalid", 401
+    default = "The refresh token is unknown, expired, or was used before. Sign in again."
+
+
+class UsernameTaken(RealtimeError):
+    code, status = "username_taken", 409
+    default = "This username is taken."
+
+
+# -- what they may do -----------------------------------------------------------------------------
+
+
+class RoomNotFound(RealtimeError):
+    """Also the answer for a room that one may not see, so that nobody can probe for rooms."""
+
+    code, status = "room_not_found", 404
+    default = "There is no such room, or it is not open to you."
+
+
+class UserNotFound(RealtimeError):
+    code, status = "user_not_found", 404
+    default = "There is no such user."
+
+
+class MemberNotFound(RealtimeError):
+    code, status = "member_not_found", 404
+    default = "This user is not a member of the room."
+
+
+class MessageNotFound(RealtimeError):
+    code, status = "message_not_found", 404
+    default = "There is no message with this seq in the room, or it was deleted."
+
+
+class NotAMember(RealtimeError):
+    code, status = "not_a_member", 403
+    default = "Join the room first."
+
+
+class Forbidden(RealtimeError):
+    code, status = "forbidden", 403
+    default = "Your role in this room does not allow that."
+
+
+class LastOwner(RealtimeError):
+    code, status = "last_owner", 409
+    default = "A room keeps at least one owner: make somebody else an owner first."
+
+
+class DirectRoomFixed(RealtimeError):
+    code, status = "direct_room_fixed", 409
+    default = "A direct room has its two members for ever; nobody joins, leaves or is added."
+
+
+class ClientIdConflict(RealtimeError):
+    code, status = "client_id_conflict", 409
+    default = "This client_id was used in this room for another kind of request. Use a new one for every request."
+
+
+# -- how much and when ----------------------------------------------------------------------------
+
+
+class RateLimited(RealtimeError):
+    code, status, retryable = "rate_limited", 429, True
+    default = "Too many requests; wait and try again."
+
+
+class TooManySubscriptions(RealtimeError):
+    code, status = "too_many_subscriptions", 429
+    default = "This connection has subscribed to as many rooms as are allowed."
+
+
+class TooManyConnections(RealtimeError):
+    code, status, retryable = "too_many_connections", 429, True
+    default = "This user or address has as many connections as are allowed."
+
+
+class Overloaded(RealtimeError):
+    code, status, retryable = "overloaded", 503, True
+    default = "The server is busy; nothing was done. Try again in a moment."
+
+
+class Unavailable(RealtimeError):
+    code, status, retryable = "unavailable", 503, True
+    default = "Storage does not answer; it is not known whether the request was carried out. Retry with the same client_id."
+
+
+class Draining(RealtimeError):
+    code, status, retryable = "draining", 503, True
+    default = "This node is shutting down. Reconnect."
+
+
+def all_errors() -> list[type[RealtimeError]]:
+    """Return every error class that has a code of its own, in the order of this file."""
+    return [kind for kind in RealtimeError.__subclasses__() if "code" in kind.__dict__ or kind is Internal]

@@ -1,0 +1,132 @@
+"""The words of the project as frozen values. Imports nothing of ours.
+
+Ids are canonical lower-case UUID strings on the whole way; only PostgreSQL sees them as `uuid`.
+Times are aware `datetime` in UTC; on the wire RFC 3339 with milliseconds (`rfc3339`).
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+UserId = NewType("UserId", str)
+RoomId = NewType("RoomId", str)
+SessionId = NewType("SessionId", str)
+NodeId = NewType("NodeId", str)
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether `text` is a UUID in the one form we hand out (lower case, with hyphens; RFC 9562 §4)."""
+    return _UUID.match(text) is not None
+
+
+def uuid7(now_ms: int, random: bytes) -> str:
+    """Make a UUIDv7 (RFC 9562 §5.7).
+
+    Args:
+        now_ms: Unix time in milliseconds, 48 bits.
+        random: 10 random bytes, of which 74 bits are used.
+    """
+    bits = int.from_bytes(random, "big")
+    value = (now_ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | (bits >> 62 & 0xFFF) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def rfc3339(at: datetime) -> str:
+    """Write a UTC time as RFC 3339 with milliseconds and `Z`."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+class RoomKind(enum.StrEnum):
+    PUBLIC = "public"
+    PRIVATE = "private"
+    DIRECT = "direct"
+
+
+class Role(enum.StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class EventKind(enum.StrEnum):
+    """Everything that takes a room's next `seq`. The value is the Socket.IO event name."""
+
+    ROOM_CREATED = "room.created"
+    MESSAGE_CREATED = "message.created"
+    MESSAGE_EDITED = "message.edited"
+    MESSAGE_DELETED = "message.deleted"
+    MEMBER_JOINED = "member.joined"
+    MEMBER_LEFT = "member.left"
+    MEMBER_REMOVED = "member.removed"
+    MEMBER_ROLE_CHANGED = "member.role_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: UserId
+    username: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a verified access token speaks for; all of it comes from the token. `expires_at_s` is Unix seconds."""
+
+    user: User
+    session: SessionId
+    expires_at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room as one user sees it; `role` is None for somebody who is not a member."""
+
+    id: RoomId
+    kind: RoomKind
+    name: str | None
+    head_seq: int
+    last_event_at: datetime
+    created_at: datetime
+    member_count: int
+    role: Role | None = None
+    peer: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    user: User
+    role: Role
+    joined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One numbered row of a room.
+
+    Args:
+        target: For edits and deletions, the `seq` of the message concerned.
+        user: For membership events, the user concerned (`actor` is who did it).
+        body: The text of a message or of its edit. For a created message: as it is now.
+    """
+
+    room: RoomId
+    seq: int
+    kind: EventKind
+    actor: UserId
+    at: datetime
+    client_id: str | None = None
+    target: int | None = None
+    user: UserId | None = None
+    role: Role | None = None
+    body: str | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
