@@ -140,6 +140,11 @@ class NotAMember(RealtimeError):
     default = "Join the room first."
 
 
+class NotSubscribed(RealtimeError):
+    code, status = "not_subscribed", 403
+    default = "Subscribe to the room on this connection first."
+
+
 class Forbidden(RealtimeError):
     code, status = "forbidden", 403
     default = "Your role in this room does not allow that."

@@ -60,7 +60,6 @@ class Role(enum.StrEnum):
 class EventKind(enum.StrEnum):
     """Everything that takes a room's next `seq`. The value is the Socket.IO event name."""
 
-    ROOM_CREATED = "room.created"
     MESSAGE_CREATED = "message.created"
     MESSAGE_EDITED = "message.edited"
     MESSAGE_DELETED = "message.deleted"

@@ -18,10 +18,6 @@ class RoomEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, t
     actor: str
 
 
-class RoomCreated(RoomEvent, tag=EventKind.ROOM_CREATED.value):
-    """The first event of every room."""
-
-
 class MessageCreated(RoomEvent, tag=EventKind.MESSAGE_CREATED.value):
     """Somebody wrote a message. In catch-up it shows the message as it is now (`edited_at`, `deleted_at`)."""
 
@@ -73,8 +69,7 @@ class MemberRoleChanged(RoomEvent, tag=EventKind.MEMBER_ROLE_CHANGED.value):
 
 
 AnyEvent = (
-    RoomCreated
-    | MessageCreated
+    MessageCreated
     | MessageEdited
     | MessageDeleted
     | MemberJoined
