@@ -1,0 +1,150 @@
+"""One room on one node: brings frames into order, remembers the last ones, and says who gets them. Pure, no I/O.
+
+Invariant: `position` is the seq up to which every subscriber has been written to; nothing is written out of order,
+twice, or to somebody whose removal has a lower seq.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, NewType, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from realtime.model import RoomId, UserId
+
+Frame = NewType("Frame", bytes)
+"""One event, encoded once to the bytes that go to sockets. Opaque here."""
+
+
+class Subscriber(Protocol):
+    """Somebody on this node who receives a room.
+
+    `write` takes one or many joined frames; it never blocks and never raises. `removed` says that nothing follows.
+    """
+
+    user: UserId
+
+    def write(self, frames: bytes) -> None: ...
+
+    def removed(self, room: RoomId, reason: str) -> None: ...
+
+
+class Departure(NamedTuple):
+    """A membership event that ends somebody's entitlement."""
+
+    user: UserId
+    reason: str
+
+
+class Entry(NamedTuple):
+    """A frame with what the feed must know about it."""
+
+    frame: Frame
+    departure: Departure | None
+
+
+class Feed:
+    """The state of one room on this node.
+
+    Args:
+        room: Its id.
+        position: The seq after which this feed begins.
+        memory_events: How many of the last frames are kept for those who come back.
+        memory_bytes: And how many bytes of them.
+        early_events: How many frames may wait for a hole before it; more are dropped, since the hole is read from the
+            store together with what follows it.
+    """
+
+    __slots__ = ("_early", "_early_events", "_memory", "_memory_bytes", "_memory_events", "_memory_size", "departed",
+                 "empty_since_s", "position", "room", "subscribers")  # fmt: skip
+
+    def __init__(
+        self, room: RoomId, position: int, *, memory_events: int = 500, memory_bytes: int = 1 << 19, early_events: int = 1000
+    ) -> None:
+        self.room = room
+        self.position = position
+        self.subscribers: dict[Subscriber, None] = {}
+        self.departed: dict[UserId, int] = {}
+        self.empty_since_s: float | None = None
+        self._memory: deque[Frame] = deque()  # the frames of (position - len, position]
+        self._memory_events = memory_events
+        self._memory_bytes = memory_bytes
+        self._memory_size = 0
+        self._early: dict[int, Entry] = {}
+        self._early_events = early_events
+
+    @property
+    def has_hole(self) -> bool:
+        """Whether frames wait for others that have not arrived."""
+        return bool(self._early)
+
+    def offer(self, first_seq: int, entries: Sequence[Entry]) -> int:
+        """Take frames as they come, in any order and any number of times; write out what is now in order.
+
+        Args:
+            first_seq: The seq of the first; the rest follow without a hole.
+
+        Returns:
+            How many events were delivered.
+        """
+        last = first_seq + len(entries) - 1
+        if last <= self.position:
+            return 0
+        if first_seq > self.position + 1:
+            for seq, entry in enumerate(entries, first_seq):
+                if len(self._early) < self._early_events:
+                    self._early[seq] = entry
+            return 0
+        ready = list(entries[self.position + 1 - first_seq :])
+        if self._early:
+            ready.extend(self._in_order(last + 1))
+        self._deliver(ready)
+        return len(ready)
+
+    def _in_order(self, seq: int) -> Iterator[Entry]:
+        while (entry := self._early.pop(seq, None)) is not None:
+            yield entry
+            seq += 1
+        for old in [early for early in self._early if early < seq]:
+            del self._early[old]
+
+    def _deliver(self, entries: list[Entry]) -> None:
+        run: list[bytes] = []
+        for frame, departure in entries:
+            if departure is not None:
+                self._write(run)
+                run = []
+                self.departed[departure.user] = self.position + 1
+                self.expel(departure.user, departure.reason)
+            run.append(frame)
+            self.position += 1
+            self._remember(frame)
+        self._write(run)
+
+    def _write(self, run: list[bytes]) -> None:
+        if run:
+            joined = run[0] if len(run) == 1 else b"".join(run)
+            # A copy: a write may close a slow subscriber, which leaves the feed while we walk it.
+            for subscriber in list(self.subscribers):
+                subscriber.write(joined)
+
+    def _remember(self, frame: Frame) -> None:
+        self._memory.append(frame)
+        self._memory_size += len(frame)
+        while len(self._memory) > self._memory_events or self._memory_size > self._memory_bytes:
+            self._memory_size -= len(self._memory.popleft())
+
+    def after(self, seq: int) -> list[Frame] | None:
+        """Return the frames of (seq, position] from memory, or None when memory does not reach back that far."""
+        missing = self.position - seq
+        if missing < 0 or missing > len(self._memory):
+            return None
+        return [self._memory[index] for index in range(len(self._memory) - missing, len(self._memory))]
+
+    def expel(self, user: UserId, reason: str) -> None:
+        """Stop writing to every subscriber of a user, and tell them."""
+        for subscriber in [one for one in self.subscribers if one.user == user]:
+            del self.subscribers[subscriber]
+            subscriber.removed(self.room, reason)

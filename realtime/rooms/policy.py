@@ -1,0 +1,86 @@
+"""Who may do what in a room. Pure: every decision of the project about rooms is a function here.
+
+A function returns None or raises the refusal. Rooms that somebody may not see are answered like rooms that do not
+exist. Authorship of messages is decided in `append_events` (SQL), under the row lock, by the rule of `change_message`;
+a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from realtime.errors import DirectRoomFixed, Forbidden, LastOwner, MemberNotFound, NotAMember, RoomNotFound
+from realtime.model import Role, RoomKind
+
+_RANK = {Role.MEMBER: 0, Role.ADMIN: 1, Role.OWNER: 2}
+
+
+def see(kind: RoomKind | None, role: Role | None) -> None:
+    """May they know that the room exists? Members may; everybody may of public rooms."""
+    if kind is None:
+        raise RoomNotFound
+    if role is None and kind is not RoomKind.PUBLIC:
+        raise RoomNotFound
+
+
+def read(kind: RoomKind | None, role: Role | None) -> None:
+    """May they read and receive? Members only, of public rooms too: whoever was removed is really out."""
+    see(kind, role)
+    if role is None:
+        raise NotAMember
+
+
+def join(kind: RoomKind | None, role: Role | None) -> None:
+    """May they join by themselves? Public rooms only."""
+    see(kind, role)
+    if kind is RoomKind.DIRECT:
+        raise DirectRoomFixed
+    if role is None and kind is not RoomKind.PUBLIC:
+        raise RoomNotFound
+
+
+def leave(kind: RoomKind | None, role: Role | None, owners: int, members_left: bool) -> None:
+    """May they leave? The last owner may only when nobody stays behind."""
+    read(kind, role)
+    if kind is RoomKind.DIRECT:
+        raise DirectRoomFixed
+    if role is Role.OWNER and owners < 2 and members_left:
+        raise LastOwner
+
+
+def add(kind: RoomKind | None, actor: Role | None, new: Role) -> None:
+    """May `actor` add somebody with the role `new`? Admins and owners may, up to their own role."""
+    read(kind, actor)
+    assert actor is not None  # read() refused everybody else
+    if kind is RoomKind.DIRECT:
+        raise DirectRoomFixed
+    if actor is Role.MEMBER:
+        raise Forbidden
+    if _RANK[new] > _RANK[actor]:
+        raise Forbidden("Nobody gives a role above their own.")
+
+
+def change_role(kind: RoomKind | None, actor: Role | None, current: Role | None, new: Role, owners: int) -> None:
+    """May `actor` change a member's role from `current` to `new`? Up to their own role, never of somebody above."""
+    add(kind, actor, new)
+    assert actor is not None  # add() refused everybody else
+    if current is None:
+        raise MemberNotFound
+    if _RANK[current] > _RANK[actor]:
+        raise Forbidden("Nobody changes the role of somebody above them.")
+    if current is Role.OWNER and new is not Role.OWNER and owners < 2:
+        raise LastOwner
+
+
+def remove(kind: RoomKind | None, actor: Role | None, current: Role | None) -> None:
+    """May `actor` take somebody else out? Admins and owners may, only those below them."""
+    add(kind, actor, Role.MEMBER)
+    assert actor is not None  # add() refused everybody else
+    if current is None:
+        raise MemberNotFound
+    if _RANK[current] >= _RANK[actor] and actor is not Role.OWNER:
+        raise Forbidden("Nobody removes somebody of their own role or above.")
+
+
+def change_message(role: Role, *, own: bool) -> None:
+    """May they edit or delete a message? Their own; admins and owners any."""
+    if not own and role is Role.MEMBER:
+        raise Forbidden

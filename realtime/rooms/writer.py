@@ -1,0 +1,213 @@
+"""Commits what people write: group commit without a timer.
+
+While one flush of a lane is in flight, newcomers collect; the next flush takes all of them, bounded. A room always
+belongs to the same lane, so its events, and one client's, keep their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from realtime import errors
+from realtime.model import Event, EventKind, RoomId, UserId
+from realtime.store.events import Appended, Entry, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
+    Outcome.CLIENT_ID_CONFLICT: errors.ClientIdConflict,
+    Outcome.ROOM_NOT_FOUND: errors.RoomNotFound,
+    Outcome.NOT_A_MEMBER: errors.NotAMember,
+    Outcome.MESSAGE_NOT_FOUND: errors.MessageNotFound,
+    Outcome.FORBIDDEN: errors.Forbidden,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The answer to an append: its number, its time, and whether it had been there before."""
+
+    seq: int
+    at: datetime
+    duplicate: bool = False
+
+
+class Log(Protocol):
+    """Commits a batch: one answer per entry, in order, all in one transaction; raises when that is not known."""
+
+    async def append(self, entries: Sequence[Entry]) -> list[Appended]: ...
+
+
+@dataclass(slots=True)
+class Append(Entry):
+    """An entry on its way. `done` is called exactly once, synchronously, and must not raise."""
+
+    done: Callable[[Committed | errors.RealtimeError], None]
+
+
+class Writer:
+    """The only way into the log for messages, edits and deletions.
+
+    Args:
+        log: Commits batches.
+        committed: Called after each commit with the new events of one room, in order, before anything else happens.
+        flushed: Called after each flush with the number of entries and its duration in seconds.
+        lanes: Flushes that may be in flight at once.
+        queue: Entries that may wait over all lanes; more are refused.
+        batch: Entries in one flush.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        committed: Callable[[RoomId, list[Event]], None],
+        *,
+        flushed: Callable[[int, float], None] = lambda _count, _seconds: None,
+        lanes: int = 4,
+        queue: int = 10_000,
+        batch: int = 500,
+    ) -> None:
+        self._lanes = [Lane(log, committed, flushed, batch) for _ in range(lanes)]
+        self._queue = queue
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many entries wait to be flushed."""
+        return sum(len(lane.queue) for lane in self._lanes)
+
+    def submit(self, append: Append) -> None:
+        """Queue an entry; its `done` is called after the commit.
+
+        Raises:
+            Overloaded: when the queue is full; nothing was done.
+            Draining: when the node is closing.
+        """
+        if self._closed:
+            raise errors.Draining
+        if self.waiting >= self._queue:
+            raise errors.Overloaded(retry_after_ms=500)
+        self._lanes[hash(append.room) % len(self._lanes)].put(append)
+
+    async def close(self) -> None:
+        """Refuse newcomers and wait until everything that was taken is answered."""
+        self._closed = True
+        await asyncio.gather(*(lane.idle() for lane in self._lanes))
+
+
+class Lane:
+    """One flush at a time."""
+
+    def __init__(
+        self,
+        log: Log,
+        committed: Callable[[RoomId, list[Event]], None],
+        flushed: Callable[[int, float], None],
+        batch: int,
+    ) -> None:
+        self.queue: deque[Append] = deque()
+        self._log = log
+        self._committed = committed
+        self._flushed = flushed
+        self._batch = batch
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, append: Append) -> None:
+        self.queue.append(append)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def idle(self) -> None:
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self.queue:
+            batch, retries = take(self.queue, self._batch)
+            started_s = loop.time()
+            try:
+                answers = await self._log.append(batch)
+            except Exception as error:
+                if not isinstance(error, errors.RealtimeError):
+                    logger.exception("flush failed")
+                refusal = error if isinstance(error, errors.RealtimeError) else errors.Internal()
+                for append in [*batch, *(retry for retry, _ in retries)]:
+                    append.done(refusal)
+            else:
+                self._answer(batch, answers, retries)
+            self._flushed(len(batch), loop.time() - started_s)
+        self._task = None
+
+    def _answer(self, batch: list[Append], answers: list[Appended], retries: list[tuple[Append, int]]) -> None:
+        made: dict[RoomId, list[Event]] = {}
+        for append, answer in zip(batch, answers, strict=True):
+            append.done(_result(answer))
+            if answer.outcome is Outcome.ACCEPTED:
+                made.setdefault(append.room, []).append(_event(append, answer))
+        for retry, index in retries:
+            first = answers[index]
+            same = first.outcome is Outcome.ACCEPTED and batch[index].kind is retry.kind
+            retry.done(Committed(first.seq, first.at, duplicate=True) if same else _result(first))
+        for room, events in made.items():
+            self._committed(room, events)
+
+
+def take(queue: deque[Append], at_most: int) -> tuple[list[Append], list[tuple[Append, int]]]:
+    """Take the next batch off the queue.
+
+    Two changes of one message go into different batches, since one statement cannot apply both in order. A retry that
+    stands in the same batch as its first try is not sent twice: it waits for the first one's answer.
+
+    Returns:
+        The entries to commit, and the retries with the index of the entry that each repeats.
+    """
+    batch: list[Append] = []
+    retries: list[tuple[Append, int]] = []
+    first: dict[tuple[RoomId, UserId, str], int] = {}
+    targets: set[tuple[RoomId, int]] = set()
+    while queue and len(batch) < at_most:
+        append = queue[0]
+        if append.client_id is not None:
+            key = (append.room, append.actor, append.client_id)
+            if key in first:
+                if batch[first[key]].kind is not append.kind:
+                    break
+                retries.append((queue.popleft(), first[key]))
+                continue
+            first[key] = len(batch)
+        if append.target is not None:
+            if (append.room, append.target) in targets:
+                break
+            targets.add((append.room, append.target))
+        batch.append(queue.popleft())
+    return batch, retries
+
+
+def _result(answer: Appended) -> Committed | errors.RealtimeError:
+    if answer.outcome is Outcome.ACCEPTED:
+        return Committed(answer.seq, answer.at)
+    if answer.outcome is Outcome.DUPLICATE:
+        return Committed(answer.seq, answer.at, duplicate=True)
+    return _REFUSALS[answer.outcome]()
+
+
+def _event(append: Append, answer: Appended) -> Event:
+    return Event(
+        room=append.room,
+        seq=answer.seq,
+        kind=EventKind(append.kind),
+        actor=append.actor,
+        at=answer.at,
+        client_id=append.client_id,
+        target=append.target,
+        body=append.body,
+    )

@@ -1,0 +1,121 @@
+"""The ordered log of every room."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from realtime.model import Event, EventKind, Role, RoomId, UserId
+from realtime.store import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import asyncpg
+
+    from realtime.store.pool import Database
+
+_SQL = queries.load("events")
+MAX_SEQ = 2**63 - 1
+
+
+class Outcome(enum.StrEnum):
+    """What became of one entry of a batch."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CLIENT_ID_CONFLICT = "client_id_conflict"
+    ROOM_NOT_FOUND = "room_not_found"
+    NOT_A_MEMBER = "not_a_member"
+    MESSAGE_NOT_FOUND = "message_not_found"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(slots=True)
+class Entry:
+    """What somebody wants appended. `target` is the message's `seq` for edits and deletions."""
+
+    room: RoomId
+    actor: UserId
+    kind: EventKind
+    client_id: str | None
+    target: int | None
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The answer for one entry; `seq` and `at` are set for accepted and duplicate ones."""
+
+    outcome: Outcome
+    seq: int
+    at: datetime
+
+
+class EventStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+        """Number and commit a batch in one round trip; membership and authorship are checked inside the write.
+
+        Args:
+            entries: With distinct (room, actor, client_id) and distinct (room, target).
+
+        Returns:
+            One answer per entry, in the same order; accepted ones of a room are numbered in that order.
+
+        Raises:
+            Unavailable: it is not known whether the batch was committed. Sending it again is safe for entries with a
+                `client_id`.
+        """
+        rows = await self._database.fetch(
+            _SQL.append,
+            [entry.room for entry in entries],
+            [entry.actor for entry in entries],
+            [entry.kind.value for entry in entries],
+            [entry.client_id for entry in entries],
+            [entry.target for entry in entries],
+            [entry.body for entry in entries],
+        )
+        return [Appended(Outcome(row["outcome"]), row["seq"], row["at"]) for row in rows]
+
+    async def since(self, positions: Sequence[tuple[RoomId, int]], limit: int) -> list[list[Event]]:
+        """Read what follows each position, at most `limit` events of each room, in one query.
+
+        Args:
+            positions: Each room once.
+        """
+        found: dict[str, list[Event]] = {room: [] for room, _ in positions}
+        rows = await self._database.fetch(_SQL.since, [room for room, _ in positions], [seq for _, seq in positions], limit)
+        for row in rows:
+            event = _event(row)
+            found[event.room].append(event)
+        return [found[room] for room, _ in positions]
+
+    async def messages_before(self, room: RoomId, seq: int, limit: int) -> list[Event]:
+        """Read the `limit` last created messages below `seq`, ascending."""
+        return [_event(row) for row in reversed(await self._database.fetch(_SQL.messages_before, room, seq, limit))]
+
+    async def messages_after(self, room: RoomId, seq: int, limit: int) -> list[Event]:
+        """Read the `limit` first created messages above `seq`, ascending."""
+        return [_event(row) for row in await self._database.fetch(_SQL.messages_after, room, seq, limit)]
+
+
+def _event(row: asyncpg.Record) -> Event:
+    return Event(
+        room=RoomId(str(row["room"])),
+        seq=row["seq"],
+        kind=EventKind(row["kind"]),
+        actor=UserId(str(row["actor"])),
+        at=row["at"],
+        client_id=row["client_id"],
+        target=row["target"],
+        user=UserId(str(row["user_id"])) if row["user_id"] else None,
+        role=Role(row["role"]) if row["role"] else None,
+        body=row["body"],
+        edited_at=row["edited_at"],
+        deleted_at=row["deleted_at"],
+    )

@@ -1,0 +1,103 @@
+-- Rooms and their members.
+
+-- name: insert_room
+INSERT INTO rooms (id, kind, name, direct_key, member_count) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (direct_key) DO NOTHING
+RETURNING id
+
+-- name: insert_members
+INSERT INTO members (room, user_id, role)
+SELECT $1::uuid, m.user_id, m.role FROM unnest($2::uuid[], $3::text[]) AS m (user_id, role)
+
+-- name: find_direct
+SELECT id FROM rooms WHERE direct_key = $1
+
+-- name: known_users
+SELECT count(*) AS known FROM users WHERE id = ANY ($1::uuid[]) AND disabled_at IS NULL
+
+-- name: get
+-- One room as a user sees it.
+SELECT r.id, r.kind, r.name, r.head_seq, r.last_event_at, r.created_at, r.member_count, m.role,
+       p.id AS peer_id, p.username AS peer_username, p.display_name AS peer_display_name
+FROM rooms r
+LEFT JOIN members m ON m.room = r.id AND m.user_id = $2
+LEFT JOIN members pm ON r.kind = 'direct' AND pm.room = r.id AND pm.user_id <> $2
+LEFT JOIN users p ON p.id = pm.user_id
+WHERE r.id = $1
+
+-- name: list_mine
+SELECT r.id, r.kind, r.name, r.head_seq, r.last_event_at, r.created_at, r.member_count, m.role,
+       p.id AS peer_id, p.username AS peer_username, p.display_name AS peer_display_name
+FROM members m
+JOIN rooms r ON r.id = m.room
+LEFT JOIN members pm ON r.kind = 'direct' AND pm.room = r.id AND pm.user_id <> $1
+LEFT JOIN users p ON p.id = pm.user_id
+WHERE m.user_id = $1 AND m.room > $2
+ORDER BY m.room
+LIMIT $3
+
+-- name: list_public
+SELECT r.id, r.kind, r.name, r.head_seq, r.last_event_at, r.created_at, r.member_count, m.role,
+       NULL::uuid AS peer_id, NULL::text AS peer_username, NULL::text AS peer_display_name
+FROM rooms r
+LEFT JOIN members m ON m.room = r.id AND m.user_id = $1
+WHERE r.kind = 'public' AND r.id > $2
+ORDER BY r.id
+LIMIT $3
+
+-- name: lock
+-- The room and the two people concerned, under the room's row lock: what a policy decision inside the write needs.
+SELECT r.kind, r.head_seq, a.role AS actor_role, u.role AS user_role
+FROM (SELECT id, kind, head_seq FROM rooms WHERE id = $1 FOR NO KEY UPDATE) r
+LEFT JOIN members a ON a.room = r.id AND a.user_id = $2
+LEFT JOIN members u ON u.room = r.id AND u.user_id = $3
+
+-- name: count_owners
+SELECT count(*) AS owners FROM (SELECT 1 FROM members WHERE room = $1 AND role = 'owner' LIMIT 2) o
+
+-- name: find_user
+SELECT id, username, display_name FROM users WHERE id = $1 AND disabled_at IS NULL
+
+-- name: put_member
+INSERT INTO members (room, user_id, role) VALUES ($1, $2, $3)
+ON CONFLICT (room, user_id) DO UPDATE SET role = EXCLUDED.role
+RETURNING joined_at
+
+-- name: delete_member
+DELETE FROM members WHERE room = $1 AND user_id = $2
+
+-- name: append_membership
+-- Number and insert one membership event; the caller holds the room's row lock.
+WITH advanced AS (
+    UPDATE rooms
+    SET head_seq = head_seq + 1, member_count = member_count + $6::integer, last_event_at = date_trunc('milliseconds', clock_timestamp())
+    WHERE id = $1
+    RETURNING head_seq, last_event_at
+)
+INSERT INTO events (room, seq, kind, actor, at, user_id, role)
+SELECT $1::uuid, head_seq, $2::text, $3::uuid, last_event_at, $4::uuid, $5::text FROM advanced
+RETURNING seq, at
+
+-- name: list_members
+SELECT u.id, u.username, u.display_name, m.role, m.joined_at
+FROM members m
+JOIN users u ON u.id = m.user_id
+WHERE m.room = $1 AND m.user_id > $2
+ORDER BY m.user_id
+LIMIT $3
+
+-- name: get_member
+SELECT u.id, u.username, u.display_name, m.role, m.joined_at
+FROM members m
+JOIN users u ON u.id = m.user_id
+WHERE m.room = $1 AND m.user_id = $2
+
+-- name: access
+-- What each (room, user) pair may do, for many at once.
+SELECT w.ord, r.kind, r.head_seq, m.role
+FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS w (room, user_id, ord)
+JOIN rooms r ON r.id = w.room
+LEFT JOIN members m ON m.room = w.room AND m.user_id = w.user_id
+
+-- name: heads
+SELECT id, head_seq FROM rooms WHERE id = ANY ($1::uuid[])

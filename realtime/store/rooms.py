@@ -1,0 +1,169 @@
+"""Rooms and members. Who may do what is decided by `rooms.policy`, inside the transaction, under the room's row lock."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from realtime.model import Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId
+from realtime.store import queries
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import asyncpg
+
+    from realtime.store.pool import Database
+
+_SQL = queries.load("rooms")
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A room's kind and head, and one user's role in it (None: not a member)."""
+
+    kind: RoomKind
+    head_seq: int
+    role: Role | None
+
+
+class LockedRoom:
+    """A room whose row is locked by an open transaction: nothing is numbered in it until the transaction ends.
+
+    Args:
+        actor_role: The role of who asks, None for somebody who is not a member.
+        user_role: The role of the user concerned.
+    """
+
+    def __init__(self, connection: Any, room: RoomId, actor: UserId, user: UserId, row: asyncpg.Record) -> None:
+        self._connection = connection
+        self._room = room
+        self._actor = actor
+        self._user = user
+        self.kind = RoomKind(row["kind"])
+        self.actor_role = Role(row["actor_role"]) if row["actor_role"] else None
+        self.user_role = Role(row["user_role"]) if row["user_role"] else None
+
+    async def count_owners(self) -> int:
+        """Return the number of owners, counting no further than 2."""
+        return int(await self._connection.fetchval(_SQL.count_owners, self._room))
+
+    async def find_user(self) -> User | None:
+        """Return the user concerned if the account exists and is open."""
+        row = await self._connection.fetchrow(_SQL.find_user, self._user)
+        return None if row is None else _user(row)
+
+    async def put(self, role: Role) -> Event:
+        """Make the user a member with this role, or change their role; number the event."""
+        await self._connection.execute(_SQL.put_member, self._room, self._user, role.value)
+        if self.user_role is None:
+            return await self._append(EventKind.MEMBER_JOINED, role, 1)
+        return await self._append(EventKind.MEMBER_ROLE_CHANGED, role, 0)
+
+    async def delete(self) -> Event:
+        """Take the member out; number the event."""
+        await self._connection.execute(_SQL.delete_member, self._room, self._user)
+        kind = EventKind.MEMBER_LEFT if self._actor == self._user else EventKind.MEMBER_REMOVED
+        return await self._append(kind, None, -1)
+
+    async def _append(self, kind: EventKind, role: Role | None, change: int) -> Event:
+        row = await self._connection.fetchrow(
+            _SQL.append_membership, self._room, kind.value, self._actor, self._user, role.value if role else None, change
+        )
+        return Event(
+            room=self._room, seq=row["seq"], kind=kind, actor=self._actor, at=row["at"], user=self._user, role=role
+        )
+
+
+class RoomStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self, room: RoomId, kind: RoomKind, name: str | None, members: Sequence[tuple[UserId, Role]]
+    ) -> tuple[RoomId, bool] | None:
+        """Create a room with its founding members; they are its state at seq 0 and no events.
+
+        Returns:
+            The room's id and whether it was made now (a direct room of the same two is found again), or None when one
+            of the members has no open account.
+        """
+        users = [user for user, _ in members]
+        direct_key = ":".join(sorted(users)) if kind is RoomKind.DIRECT else None
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL.known_users, users) != len(users):
+                return None
+            made = await connection.fetchval(_SQL.insert_room, room, kind.value, name, direct_key, len(users))
+            if made is None:
+                return RoomId(str(await connection.fetchval(_SQL.find_direct, direct_key))), False
+            await connection.execute(_SQL.insert_members, room, users, [role.value for _, role in members])
+            return room, True
+
+    async def get(self, room: RoomId, user: UserId) -> Room | None:
+        """Return a room as this user sees it, whether or not they may."""
+        row = await self._database.fetchrow(_SQL.get, room, user)
+        return None if row is None else _room(row)
+
+    async def list_mine(self, user: UserId, after: RoomId | None, limit: int) -> list[Room]:
+        """Return the user's rooms by ascending id, behind `after`."""
+        return [_room(row) for row in await self._database.fetch(_SQL.list_mine, user, after or NIL, limit)]
+
+    async def list_public(self, user: UserId, after: RoomId | None, limit: int) -> list[Room]:
+        """Return public rooms by ascending id, behind `after`, with the user's role where there is one."""
+        return [_room(row) for row in await self._database.fetch(_SQL.list_public, user, after or NIL, limit)]
+
+    @contextlib.asynccontextmanager
+    async def locked(self, room: RoomId, actor: UserId, user: UserId) -> AsyncIterator[LockedRoom | None]:
+        """Lock a room for a change of membership; None when there is no such room. An exception rolls back."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL.lock, room, actor, user)
+            yield None if row is None else LockedRoom(connection, room, actor, user, row)
+
+    async def list_members(self, room: RoomId, after: UserId | None, limit: int) -> list[Member]:
+        """Return members by ascending user id, behind `after`."""
+        return [_member(row) for row in await self._database.fetch(_SQL.list_members, room, after or NIL, limit)]
+
+    async def get_member(self, room: RoomId, user: UserId) -> Member | None:
+        """Return one member."""
+        row = await self._database.fetchrow(_SQL.get_member, room, user)
+        return None if row is None else _member(row)
+
+    async def access(self, pairs: Sequence[tuple[RoomId, UserId]]) -> list[Access | None]:
+        """Tell for each (room, user) what the room is and the user's role in it; None: no such room. One query."""
+        found: list[Access | None] = [None] * len(pairs)
+        rows = await self._database.fetch(_SQL.access, [room for room, _ in pairs], [user for _, user in pairs])
+        for row in rows:
+            role = Role(row["role"]) if row["role"] else None
+            found[row["ord"] - 1] = Access(RoomKind(row["kind"]), row["head_seq"], role)
+        return found
+
+    async def heads(self, rooms: Sequence[RoomId]) -> dict[RoomId, int]:
+        """Return the `head_seq` of each of these rooms, in one query."""
+        return {RoomId(str(row["id"])): row["head_seq"] for row in await self._database.fetch(_SQL.heads, rooms)}
+
+
+def _user(row: asyncpg.Record) -> User:
+    return User(UserId(str(row["id"])), row["username"], row["display_name"])
+
+
+def _member(row: asyncpg.Record) -> Member:
+    return Member(user=_user(row), role=Role(row["role"]), joined_at=row["joined_at"])
+
+
+def _room(row: asyncpg.Record) -> Room:
+    peer = None
+    if row["peer_id"]:
+        peer = User(UserId(str(row["peer_id"])), row["peer_username"], row["peer_display_name"])
+    return Room(
+        id=RoomId(str(row["id"])),
+        kind=RoomKind(row["kind"]),
+        name=row["name"],
+        head_seq=row["head_seq"],
+        last_event_at=row["last_event_at"],
+        created_at=row["created_at"],
+        member_count=row["member_count"],
+        role=Role(row["role"]) if row["role"] else None,
+        peer=peer,
+    )
