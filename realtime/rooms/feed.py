@@ -18,6 +18,9 @@ Frame = NewType("Frame", bytes)
 """One event, encoded once to the bytes that go to sockets. Opaque here."""
 
 
+_DEPARTURES_KEPT = 10_000  # those of the last moments count: they are compared with subscriptions being made just now
+
+
 class Subscriber(Protocol):
     """Somebody on this node who receives a room.
 
@@ -116,12 +119,18 @@ class Feed:
             if departure is not None:
                 self._write(run)
                 run = []
-                self.departed[departure.user] = self.position + 1
+                self._note_departure(departure.user)
                 self.expel(departure.user, departure.reason)
             run.append(frame)
             self.position += 1
             self._remember(frame)
         self._write(run)
+
+    def _note_departure(self, user: UserId) -> None:
+        self.departed.pop(user, None)
+        self.departed[user] = self.position + 1
+        if len(self.departed) > _DEPARTURES_KEPT:
+            del self.departed[next(iter(self.departed))]
 
     def _write(self, run: list[bytes]) -> None:
         if run:

@@ -83,17 +83,12 @@ class EventStore:
         return [Appended(Outcome(row["outcome"]), row["seq"], row["at"]) for row in rows]
 
     async def since(self, positions: Sequence[tuple[RoomId, int]], limit: int) -> list[list[Event]]:
-        """Read what follows each position, at most `limit` events of each room, in one query.
-
-        Args:
-            positions: Each room once.
-        """
-        found: dict[str, list[Event]] = {room: [] for room, _ in positions}
+        """Read what follows each position, at most `limit` events for each, in one query."""
+        found: list[list[Event]] = [[] for _ in positions]
         rows = await self._database.fetch(_SQL.since, [room for room, _ in positions], [seq for _, seq in positions], limit)
         for row in rows:
-            event = _event(row)
-            found[event.room].append(event)
-        return [found[room] for room, _ in positions]
+            found[row["ord"] - 1].append(_event(row))
+        return found
 
     async def messages_before(self, room: RoomId, seq: int, limit: int) -> list[Event]:
         """Read the `limit` last created messages below `seq`, ascending."""

@@ -50,6 +50,10 @@ class LockedRoom:
         """Return the number of owners, counting no further than 2."""
         return int(await self._connection.fetchval(_SQL.count_owners, self._room))
 
+    async def has_others(self) -> bool:
+        """Tell whether anybody but the user concerned is a member."""
+        return bool(await self._connection.fetchval(_SQL.has_others, self._room, self._user))
+
     async def find_user(self) -> User | None:
         """Return the user concerned if the account exists and is open."""
         row = await self._connection.fetchrow(_SQL.find_user, self._user)

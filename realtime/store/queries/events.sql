@@ -5,7 +5,7 @@ SELECT ord, outcome, seq, at FROM append_events($1::uuid[], $2::uuid[], $3::text
 
 -- name: since
 -- What follows a position, for many rooms at once; at most $3 events of each.
-SELECT e.room, e.seq, e.kind, e.actor, e.at, e.client_id, e.target, e.user_id, e.role, e.body, e.edited_at, e.deleted_at
+SELECT w.ord, e.room, e.seq, e.kind, e.actor, e.at, e.client_id, e.target, e.user_id, e.role, e.body, e.edited_at, e.deleted_at
 FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (room, since, ord)
 CROSS JOIN LATERAL (
     SELECT * FROM events WHERE events.room = w.room AND events.seq > w.since ORDER BY events.seq LIMIT $3

@@ -55,6 +55,9 @@ LEFT JOIN members u ON u.room = r.id AND u.user_id = $3
 -- name: count_owners
 SELECT count(*) AS owners FROM (SELECT 1 FROM members WHERE room = $1 AND role = 'owner' LIMIT 2) o
 
+-- name: has_others
+SELECT EXISTS (SELECT 1 FROM members WHERE room = $1 AND user_id <> $2) AS others
+
 -- name: find_user
 SELECT id, username, display_name FROM users WHERE id = $1 AND disabled_at IS NULL
 

@@ -1,0 +1,337 @@
+"""What people do with rooms, for the socket and REST alike. Every call goes through `policy`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from realtime import errors
+from realtime.contract.events import encode_event
+from realtime.model import Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
+from realtime.rooms import policy
+from realtime.rooms.writer import Append, Committed, Writer
+from realtime.store.events import MAX_SEQ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from realtime.rooms.feeds import Feeds
+    from realtime.store.events import EventStore
+    from realtime.store.rooms import LockedRoom, RoomStore
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Created messages, ascending; and whether there are more on either side."""
+
+    messages: list[Event]
+    head_seq: int
+    has_before: bool
+    has_after: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events of every kind as JSON objects, ascending."""
+
+    events: list[bytes]
+    head_seq: int
+    has_more: bool
+
+
+class Rooms:
+    """The service of rooms and messages.
+
+    Args:
+        store: Rooms and members.
+        log: The events.
+        writer: The way into the log.
+        feeds: Delivery on this node and to the others.
+        new_id: Makes ids.
+        tell_user: Called with (user, event name, room as that user sees it) to tell all of a user's connections, on
+            every node, that they became a member.
+        tell_removed: Called with (user, room, reason) to tell them that they are none any more.
+    """
+
+    def __init__(
+        self,
+        store: RoomStore,
+        log: EventStore,
+        writer: Writer,
+        feeds: Feeds,
+        new_id: Callable[[], str],
+        tell_added: Callable[[UserId, Room], None],
+        tell_removed: Callable[[UserId, RoomId, str], None],
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._writer = writer
+        self._feeds = feeds
+        self._new_id = new_id
+        self._tell_added = tell_added
+        self._tell_removed = tell_removed
+
+    # -- rooms ------------------------------------------------------------------------------------
+
+    async def create(self, user: User, kind: RoomKind, name: str | None, members: Sequence[str]) -> tuple[Room, bool]:
+        """Create a room; its maker owns it, `members` are its founding members.
+
+        Returns:
+            The room, and whether it was made now (False: the direct room of these two was there).
+
+        Raises:
+            InvalidRequest: a direct room needs exactly one other member and no name.
+            UserNotFound: one of the members has no account.
+        """
+        others = [UserId(member) for member in dict.fromkeys(members) if member != user.id]
+        if not all(is_uuid(other) for other in others):
+            raise errors.UserNotFound
+        founders = [(user.id, Role.OWNER), *((other, Role.MEMBER) for other in others)]
+        if kind is RoomKind.DIRECT:
+            if len(others) != 1:
+                raise errors.InvalidRequest("A direct room has exactly one other member.", field="$.members")
+            if name is not None:
+                raise errors.InvalidRequest("A direct room has no name of its own.", field="$.name")
+            founders = [(one, Role.MEMBER) for one, _ in founders]
+        made = await self._store.create(RoomId(self._new_id()), kind, name, founders)
+        if made is None:
+            raise errors.UserNotFound
+        room, is_new = made
+        if is_new:
+            await self._announce(room, [one for one, _ in founders])
+        return await self._get(user.id, room), is_new
+
+    async def list_rooms(
+        self, user: UserId, scope: Literal["mine", "public", "all"], after: str | None, limit: int
+    ) -> tuple[list[Room], bool]:
+        """List rooms by ascending id, behind `after`. Returns at most `limit`, and whether there are more."""
+        if after is not None and not is_uuid(after):
+            raise errors.InvalidRequest("`after` is the id of a room.", field="$.after")
+        behind = RoomId(after) if after else None
+        found: dict[str, Room] = {}
+        if scope != "mine":
+            found |= {room.id: room for room in await self._store.list_public(user, behind, limit + 1)}
+        if scope != "public":
+            found |= {room.id: room for room in await self._store.list_mine(user, behind, limit + 1)}
+        rooms = [found[key] for key in sorted(found)]
+        return rooms[:limit], len(rooms) > limit
+
+    async def get(self, user: UserId, room: str) -> Room:
+        """Return a room that the user may see. Raises RoomNotFound."""
+        return await self._get(user, _room_id(room))
+
+    async def _get(self, user: UserId, room: RoomId) -> Room:
+        found = await self._store.get(room, user)
+        policy.see(found.kind if found else None, found.role if found else None)
+        assert found is not None  # see() refused
+        return found
+
+    async def _readable(self, user: UserId, room: str) -> Room:
+        found = await self.get(user, room)
+        policy.read(found.kind, found.role)
+        return found
+
+    # -- members ----------------------------------------------------------------------------------
+
+    async def join(self, user: UserId, room: str) -> Room:
+        """Join a public room; again is harmless."""
+        key = _room_id(room)
+        event = None
+        async with self._store.locked(key, user, user) as locked:
+            policy.join(*_seen(locked))
+            assert locked is not None  # join() refused
+            if locked.actor_role is None:
+                event = await locked.put(Role.MEMBER)
+        if event is not None:
+            self._feeds.committed(key, [event])
+        found = await self._get(user, key)
+        if event is not None:
+            self._tell_added(user, found)
+        return found
+
+    async def leave(self, user: UserId, room: str) -> None:
+        """Leave a room. Raises LastOwner when members would stay without an owner."""
+        key = _room_id(room)
+        async with self._store.locked(key, user, user) as locked:
+            kind, role = _seen(locked)
+            owners = await locked.count_owners() if locked else 0
+            others = locked is not None and await locked.has_others()
+            policy.leave(kind, role, owners, others)
+            assert locked is not None  # leave() refused
+            event = await locked.delete()
+        self._departed(key, user, event, "left")
+
+    async def members(self, user: UserId, room: str, after: str | None, limit: int) -> tuple[list[Member], bool]:
+        """List members by ascending user id, behind `after`. Returns at most `limit`, and whether there are more."""
+        found = await self._readable(user, room)
+        if after is not None and not is_uuid(after):
+            raise errors.InvalidRequest("`after` is the id of a user.", field="$.after")
+        members = await self._store.list_members(found.id, UserId(after) if after else None, limit + 1)
+        return members[:limit], len(members) > limit
+
+    async def add_member(self, actor: UserId, room: str, user: str, role: Role) -> tuple[Member, bool]:
+        """Add somebody. Returns the member, and False when they were one already (their role stays)."""
+        key, whom = _room_id(room), _user_id(user)
+        event = None
+        async with self._store.locked(key, actor, whom) as locked:
+            policy.add(*_seen(locked), role)
+            assert locked is not None  # add() refused
+            if await locked.find_user() is None:
+                raise errors.UserNotFound
+            if locked.user_role is None:
+                event = await locked.put(role)
+        if event is not None:
+            self._feeds.committed(key, [event])
+            await self._announce(key, [whom])
+        return await self._member(key, whom), event is not None
+
+    async def change_role(self, actor: UserId, room: str, user: str, role: Role) -> Member:
+        """Give a member another role."""
+        key, whom = _room_id(room), _user_id(user)
+        event = None
+        async with self._store.locked(key, actor, whom) as locked:
+            kind, actor_role = _seen(locked)
+            owners = await locked.count_owners() if locked else 0
+            current = locked.user_role if locked else None
+            policy.change_role(kind, actor_role, current, role, owners)
+            assert locked is not None  # change_role() refused
+            if current is not role:
+                event = await locked.put(role)
+        if event is not None:
+            self._feeds.committed(key, [event])
+        return await self._member(key, whom)
+
+    async def remove_member(self, actor: UserId, room: str, user: str) -> None:
+        """Take somebody out; delivery to them stops with the event that says so. Oneself: the same as leaving."""
+        if user == actor:
+            await self.leave(actor, room)
+            return
+        key, whom = _room_id(room), _user_id(user)
+        async with self._store.locked(key, actor, whom) as locked:
+            policy.remove(*_seen(locked), locked.user_role if locked else None)
+            assert locked is not None  # remove() refused
+            event = await locked.delete()
+        self._departed(key, whom, event, "removed")
+
+    def _departed(self, room: RoomId, user: UserId, event: Event, reason: str) -> None:
+        self._feeds.committed(room, [event])
+        self._tell_removed(user, room, reason)
+
+    async def _member(self, room: RoomId, user: UserId) -> Member:
+        member = await self._store.get_member(room, user)
+        if member is None:
+            raise errors.MemberNotFound
+        return member
+
+    async def _announce(self, room: RoomId, users: Sequence[UserId]) -> None:
+        """Tell new members' connections about their room. They find it in their list too, should this get lost."""
+        for user in users:
+            found = await self._store.get(room, user)
+            if found is not None:
+                self._tell_added(user, found)
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def append(
+        self,
+        user: UserId,
+        room: str,
+        kind: EventKind,
+        client_id: str | None,
+        target: int | None,
+        body: str | None,
+        done: Callable[[Committed | errors.RealtimeError], None],
+    ) -> None:
+        """Hand a message, an edit or a deletion to the writer, without an await: the caller's order is kept.
+
+        Args:
+            done: Called exactly once, after the commit or with the refusal.
+
+        Raises:
+            RoomNotFound, InvalidRequest, Overloaded, Draining: at once, and `done` is not called.
+        """
+        if body is not None and not body.strip():
+            raise errors.InvalidRequest("A message has some text.", field="$.body")
+        self._writer.submit(Append(_room_id(room), user, kind, client_id, target, body, done))
+
+    async def send(self, user: UserId, room: str, client_id: str, body: str) -> Committed:
+        """Write a message; returns after the commit."""
+        return await self._append(user, room, EventKind.MESSAGE_CREATED, client_id, None, body)
+
+    async def edit(self, user: UserId, room: str, seq: int, body: str, client_id: str | None) -> Committed:
+        """Replace a message's text; returns after the commit."""
+        return await self._append(user, room, EventKind.MESSAGE_EDITED, client_id, seq, body)
+
+    async def delete(self, user: UserId, room: str, seq: int, client_id: str | None) -> Committed:
+        """Erase a message's text; returns after the commit."""
+        return await self._append(user, room, EventKind.MESSAGE_DELETED, client_id, seq, None)
+
+    async def _append(
+        self, user: UserId, room: str, kind: EventKind, client_id: str | None, target: int | None, body: str | None
+    ) -> Committed:
+        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+
+        def done(result: Committed | errors.RealtimeError) -> None:
+            if future.done():
+                return  # the caller went away; the commit stands
+            if isinstance(result, Committed):
+                future.set_result(result)
+            else:
+                future.set_exception(result)
+
+        self.append(user, room, kind, client_id, target, body, done)
+        return await future
+
+    # -- history ----------------------------------------------------------------------------------
+
+    async def messages(
+        self, user: UserId, room: str, before: int | None, after: int | None, around: int | None, limit: int
+    ) -> MessagePage:
+        """Read created messages as they are now, ascending. None of the three positions: the latest.
+
+        Raises:
+            InvalidRequest: more than one position.
+        """
+        if sum(position is not None for position in (before, after, around)) > 1:
+            raise errors.InvalidRequest("Give one of before, after and around.")
+        found = await self._readable(user, room)
+        if after is not None:
+            newer = await self._log.messages_after(found.id, after, limit + 1)
+            older = await self._log.messages_before(found.id, newer[0].seq if newer else MAX_SEQ, 1)
+            return MessagePage(newer[:limit], found.head_seq, bool(older), len(newer) > limit)
+        if around is not None:
+            half = limit // 2
+            older = await self._log.messages_before(found.id, around, half + 1)
+            newer = await self._log.messages_after(found.id, around - 1, limit - half + 1)
+            page = older[-half:] if half else []
+            return MessagePage(
+                page + newer[: limit - half], found.head_seq, len(older) > len(page), len(newer) > limit - half
+            )
+        older = await self._log.messages_before(found.id, before or MAX_SEQ, limit + 1)
+        page = older[-limit:]
+        has_after = before is not None and bool(await self._log.messages_after(found.id, before - 1, 1))
+        return MessagePage(page, found.head_seq, len(older) > limit, has_after)
+
+    async def events(self, user: UserId, room: str, since: int, limit: int) -> EventPage:
+        """Read events of every kind behind `since`, ascending."""
+        found = await self._readable(user, room)
+        [events] = await self._log.since([(found.id, since)], limit + 1)
+        head_seq = max(found.head_seq, events[-1].seq if events else 0)
+        return EventPage([encode_event(event) for event in events[:limit]], head_seq, len(events) > limit)
+
+
+def _seen(locked: LockedRoom | None) -> tuple[RoomKind | None, Role | None]:
+    return (locked.kind, locked.actor_role) if locked else (None, None)
+
+
+def _room_id(room: str) -> RoomId:
+    if not is_uuid(room):
+        raise errors.RoomNotFound
+    return RoomId(room)
+
+
+def _user_id(user: str) -> UserId:
+    if not is_uuid(user):
+        raise errors.UserNotFound
+    return UserId(user)
