@@ -1,0 +1,42 @@
+"""From bytes to a typed struct, with our errors. The one place where input is parsed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from realtime.errors import InvalidJson, InvalidRequest, RealtimeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+_WHERE = re.compile(r" - at `([^`]*)`$")
+
+
+def decode(decoder: Callable[[bytes], T], raw: bytes) -> T:
+    """Decode JSON.
+
+    Args:
+        decoder: The `decode` of a `msgspec.json.Decoder`.
+        raw: UTF-8.
+
+    Raises:
+        InvalidJson: not JSON, not UTF-8, a lone surrogate, or too deep.
+        InvalidRequest: JSON of another shape; `field` names the place.
+    """
+    try:
+        return decoder(raw)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJson from error
+
+
+def invalid(error: msgspec.ValidationError) -> RealtimeError:
+    """Translate what msgspec says about a field that does not fit."""
+    text = str(error)
+    where = _WHERE.search(text)
+    return InvalidRequest(_WHERE.sub("", text) + ".", field=where.group(1) if where else None)

@@ -1,0 +1,336 @@
+"""From an event name and raw JSON to a service, and from its answer to an ack.
+
+Requests of one connection are taken in the order in which they came. Sends go to the writer without an await; requests
+that must wait (subscribe) run one after the other per connection, on a task that exists only while there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from realtime import errors
+from realtime.contract import socket
+from realtime.contract.decode import decode
+from realtime.contract.types import Error, Room, User, time
+from realtime.gateway.connection import CloseReason, Connection
+from realtime.gateway.hub import Hub
+from realtime.gateway.peer import Peer
+from realtime.gateway.socketio import event_frame
+from realtime.model import EventKind, RoomId, UserId, is_uuid
+from realtime.rooms.writer import Committed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from realtime import model
+    from realtime.auth.service import Accounts
+    from realtime.presence.service import Presence
+    from realtime.rooms.feeds import Feeds, Subscribed
+    from realtime.rooms.frames import EventCodec
+    from realtime.rooms.service import Rooms
+
+logger = logging.getLogger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+_OK = _encode(socket.Ok())
+_DECODERS: dict[str, Callable[[bytes], Any]] = {
+    name: msgspec.json.Decoder(request).decode for name, (request, _) in socket.REQUESTS.items()
+}
+_AUTH = msgspec.json.Decoder(socket.ConnectAuth).decode
+MAX_WAITING = 100  # requests of one connection that wait their turn
+MAX_DEPTH = 32  # of the data of a signal
+
+
+class Dispatch:
+    """The gateway's `Application`: what connections mean.
+
+    Args:
+        accounts, rooms, feeds, presence: The services.
+        codec: Takes the JSON out of frames, for catch-up.
+        hub: The register of connections.
+        node: This node's id, for `ready`.
+        limits: What a connection may do, told in `ready` and held here.
+        publish_signal: Sends a signal's frame to the other nodes.
+        clock: Monotonic seconds.
+        requested: Called with (event name, error code or "ok").
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        rooms: Rooms,
+        feeds: Feeds,
+        presence: Presence,
+        codec: EventCodec,
+        hub: Hub,
+        node: str,
+        limits: socket.Limits,
+        publish_signal: Callable[[RoomId, bytes], None],
+        clock: Callable[[], float],
+        requested: Callable[[str, str], None],
+    ) -> None:
+        self._accounts = accounts
+        self._rooms = rooms
+        self._feeds = feeds
+        self._presence = presence
+        self._codec = codec
+        self._hub = hub
+        self._node = node
+        self._limits = limits
+        self._publish_signal = publish_signal
+        self._clock = clock
+        self._requested = requested
+        self._handlers: dict[str, Callable[[Peer, Any, int | None, str], None]] = {
+            "message.send": self._send,
+            "message.edit": self._edit,
+            "message.delete": self._delete,
+            "signal": self._signal,
+            "room.subscribe": self._queued(self._subscribe),
+            "room.unsubscribe": self._queued(self._unsubscribe),
+            "presence.watch": self._watch,
+            "auth.refresh": self._refresh,
+        }
+        self._draining = False
+
+    # -- the gateway's port -----------------------------------------------------------------------
+
+    def authenticate(self, connection: Connection, auth: bytes) -> model.Principal:
+        """Check the token of a CONNECT packet: one signature, no database."""
+        if self._draining:
+            raise errors.Draining
+        if not auth:
+            raise errors.TokenMissing
+        return self._accounts.authenticate(decode(_AUTH, auth).token)
+
+    def connected(self, connection: Connection) -> None:
+        peer = connection.app = Peer(connection)
+        peer.local = self._hub.add(peer)
+        self._presence.connected(peer.user)
+        principal = connection.principal
+        peer.emit(
+            "ready",
+            socket.Ready(user=User.of(principal.user), session=principal.session, node=self._node, limits=self._limits),
+        )
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        peer: Peer = connection.app
+        peer.closed = True
+        for room in peer.rooms:
+            self._feeds.unsubscribe(peer, room)
+        peer.rooms.clear()
+        for waiting in peer.waiting:
+            waiting.close()
+        peer.waiting.clear()
+        self._hub.discard(peer)
+        self._presence.unwatch(peer)
+        self._presence.disconnected(peer.user)
+
+    def event(self, connection: Connection, name: str, argument: bytes, packet_id: int | None) -> None:
+        peer: Peer = connection.app
+        try:
+            handler = self._handlers.get(name)
+            if handler is None:
+                raise errors.UnknownEvent
+            request = decode(_DECODERS[name], argument or b"{}")
+            handler(peer, request, packet_id, name)
+        except errors.RealtimeError as error:
+            self._refuse(peer, packet_id, name if handler else "unknown", error)
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    def _ack(self, peer: Peer, packet_id: int | None, name: str, answer: bytes) -> None:
+        self._requested(name, "ok")
+        if packet_id is not None:
+            peer.connection.ack(packet_id, answer)
+
+    def _refuse(self, peer: Peer, packet_id: int | None, name: str, error: errors.RealtimeError) -> None:
+        self._requested(name, error.code)
+        if packet_id is not None:
+            peer.connection.ack(packet_id, _encode(socket.Refused(error=Error.of(error))))
+
+    def _queued(
+        self, serve: Callable[[Peer, Any], Coroutine[None, None, Callable[[], bytes]]]
+    ) -> Callable[[Peer, Any, int | None, str], None]:
+        """Make a handler that runs after the connection's earlier queued requests."""
+
+        def handler(peer: Peer, request: Any, packet_id: int | None, name: str) -> None:
+            if len(peer.waiting) >= MAX_WAITING:
+                raise errors.Overloaded("Too many requests of this connection are waiting.", retry_after_ms=500)
+            peer.waiting.append(self._run(peer, serve(peer, request), packet_id, name))
+            if peer.tail is None:
+                peer.tail = asyncio.get_running_loop().create_task(self._drain(peer))
+
+        return handler
+
+    async def _run(
+        self, peer: Peer, serving: Coroutine[None, None, Callable[[], bytes]], packet_id: int | None, name: str
+    ) -> None:
+        try:
+            answer = await serving
+            # No await between the service's return and the ack: live events must come behind it.
+            if not peer.closed:
+                self._ack(peer, packet_id, name, answer())
+        except errors.RealtimeError as error:
+            self._refuse(peer, packet_id, name, error)
+        except Exception:
+            logger.exception("request failed", extra={"event": name})
+            self._refuse(peer, packet_id, name, errors.Internal())
+
+    @staticmethod
+    async def _drain(peer: Peer) -> None:
+        while peer.waiting:
+            await peer.waiting.pop(0)
+        peer.tail = None
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def _send(self, peer: Peer, request: socket.MessageSend, packet_id: int | None, name: str) -> None:
+        self._append(
+            peer, request.room, EventKind.MESSAGE_CREATED, request.client_id, None, request.body, packet_id, name
+        )
+
+    def _edit(self, peer: Peer, request: socket.MessageEdit, packet_id: int | None, name: str) -> None:
+        self._append(
+            peer, request.room, EventKind.MESSAGE_EDITED, request.client_id, request.seq, request.body, packet_id, name
+        )
+
+    def _delete(self, peer: Peer, request: socket.MessageDelete, packet_id: int | None, name: str) -> None:
+        self._append(peer, request.room, EventKind.MESSAGE_DELETED, request.client_id, request.seq, None, packet_id, name)
+
+    def _append(
+        self,
+        peer: Peer,
+        room: str,
+        kind: EventKind,
+        client_id: str | None,
+        target: int | None,
+        body: str | None,
+        packet_id: int | None,
+        name: str,
+    ) -> None:
+        assert peer.local is not None  # connected() set it
+        wait_s = peer.local.sends.take(self._clock())
+        if wait_s > 0:
+            raise errors.RateLimited(retry_after_ms=_ms(wait_s))
+
+        def done(result: Committed | errors.RealtimeError) -> None:
+            if peer.closed:
+                return
+            if isinstance(result, Committed):
+                answer = socket.Appended(seq=result.seq, at=time(result.at), duplicate=result.duplicate)
+                self._ack(peer, packet_id, name, _encode(answer))
+            else:
+                self._refuse(peer, packet_id, name, result)
+
+        self._rooms.append(peer.user, room, kind, client_id, target, body, done)
+
+    def _signal(self, peer: Peer, request: socket.Signal, packet_id: int | None, name: str) -> None:
+        room = RoomId(request.room)
+        if room not in peer.rooms:
+            raise errors.NotSubscribed
+        if _deeper_than(request.data, MAX_DEPTH):
+            raise errors.InvalidRequest(f"The data of a signal is at most {MAX_DEPTH} levels deep.", field="$.data")
+        wait_s = peer.signal_wait_s(room, self._limits.signals_per_s, self._clock())
+        if wait_s > 0:
+            raise errors.RateLimited(retry_after_ms=_ms(wait_s))
+        payload = socket.SignalEmitted(room=room, user=peer.user, kind=request.kind, data=request.data)
+        frame = event_frame("signal", _encode(payload))
+        self._feeds.signal(room, frame, peer)
+        self._publish_signal(room, frame)
+        self._ack(peer, packet_id, name, _OK)
+
+    # -- rooms ------------------------------------------------------------------------------------
+
+    async def _subscribe(self, peer: Peer, request: socket.RoomSubscribe) -> Callable[[], bytes]:
+        wanted = {RoomId(one.room): one.since for one in request.rooms}
+        if len(peer.rooms | wanted.keys()) > self._limits.subscriptions:
+            raise errors.TooManySubscriptions
+        known = [(room, since) for room, since in wanted.items() if is_uuid(room)]
+        found = await self._feeds.subscribe(peer, known, gone=lambda: peer.closed)
+        for one in found:
+            if one.error is None:
+                peer.rooms.add(one.room)
+        answers = {one.room: self._subscribed(one) for one in found}
+        unknown = Error.of(errors.RoomNotFound())
+        rooms = [answers.get(room) or socket.SubscribedRoom(room=room, error=unknown) for room in wanted]
+        return lambda: _encode(socket.Subscribed(rooms=rooms))
+
+    def _subscribed(self, one: Subscribed) -> socket.SubscribedRoom:
+        if one.error is not None:
+            return socket.SubscribedRoom(room=one.room, error=Error.of(one.error))
+        if one.frames is None:
+            return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, reset=True)
+        events: list[Any] = [msgspec.Raw(self._codec.json(frame)) for frame in one.frames]
+        return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, events=events)
+
+    async def _unsubscribe(self, peer: Peer, request: socket.RoomUnsubscribe) -> Callable[[], bytes]:
+        for one in request.rooms:
+            room = RoomId(one if isinstance(one, str) else one.room)
+            peer.rooms.discard(room)
+            peer.signals.pop(room, None)
+            self._feeds.unsubscribe(peer, room)
+        return lambda: _OK
+
+    # -- presence and tokens ----------------------------------------------------------------------
+
+    def _watch(self, peer: Peer, request: socket.PresenceWatch, packet_id: int | None, name: str) -> None:
+        self._ack(peer, packet_id, name, _OK)
+        peer.presence(self._presence.watch(peer, [UserId(user) for user in request.users]), snapshot=True)
+
+    def _refresh(self, peer: Peer, request: socket.AuthRefresh, packet_id: int | None, name: str) -> None:
+        principal = self._accounts.authenticate(request.token)
+        if principal.session != peer.session:
+            raise errors.TokenInvalid("This token belongs to another sign-in.")
+        expires_in = peer.connection.renew(principal)
+        self._ack(peer, packet_id, name, _encode(socket.Refreshed(expires_in=expires_in)))
+
+    # -- from the other services ------------------------------------------------------------------
+
+    def tell_user(self, user: UserId, name: str, payload: bytes) -> None:
+        """Emit an event on every connection of a user on this node."""
+        for peer in self._hub.of_user(user):
+            peer.connection.emit(name, payload)
+
+    def expel(self, user: UserId, room: RoomId, reason: str) -> None:
+        """Stop a room for all connections of a user on this node, and tell those that did not receive it too."""
+        others = [peer for peer in self._hub.of_user(user) if room not in peer.rooms]
+        self._feeds.expel(room, user, reason)
+        for peer in others:
+            peer.removed(room, reason)
+
+    def end_session(self, session: model.SessionId) -> None:
+        """Close every connection of one sign-in on this node."""
+        for peer in self._hub.of_session(session):
+            peer.connection.close(CloseReason.SESSION_ENDED)
+
+    def drain(self) -> None:
+        """Refuse new connections from now on."""
+        self._draining = True
+
+
+def room_added(room: model.Room) -> bytes:
+    """Encode the payload of `room.added`."""
+    return _encode(socket.RoomAdded(room=Room.of(room)))
+
+
+def _ms(wait_s: float) -> int:
+    return max(1, int(wait_s * 1000) + 1)
+
+
+def _deeper_than(data: Any, limit: int) -> bool:
+    level: deque[Any] = deque([data])
+    for _ in range(limit):
+        level = deque(
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        )
+        if not level:
+            return False
+    return True
