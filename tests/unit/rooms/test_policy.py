@@ -1,0 +1,114 @@
+"""The policy alone: each rule, and that nothing is decided for strangers but what public rooms give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from realtime import errors
+from realtime.model import Role, RoomKind
+from realtime.rooms import policy
+
+OWNER, ADMIN, MEMBER = Role.OWNER, Role.ADMIN, Role.MEMBER
+PUBLIC, PRIVATE, DIRECT = RoomKind.PUBLIC, RoomKind.PRIVATE, RoomKind.DIRECT
+
+
+@pytest.mark.parametrize("kind", [None, PRIVATE, DIRECT])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda kind: policy.see(kind, None),
+        lambda kind: policy.read(kind, None),
+        lambda kind: policy.leave(kind, None, 1, True),
+        lambda kind: policy.add(kind, None, MEMBER),
+        lambda kind: policy.change_role(kind, None, MEMBER, ADMIN, 1),
+        lambda kind: policy.remove(kind, None, MEMBER),
+    ],
+)
+def test_a_room_that_one_may_not_see_is_answered_like_one_that_does_not_exist(
+    kind: RoomKind | None, ask: Callable[[RoomKind | None], None]
+) -> None:
+    with pytest.raises(errors.RoomNotFound):
+        ask(kind)
+
+
+def test_a_stranger_sees_and_joins_a_public_room_and_reads_it_only_then() -> None:
+    policy.see(PUBLIC, None)
+    policy.join(PUBLIC, None)
+    with pytest.raises(errors.NotAMember):
+        policy.read(PUBLIC, None)
+    policy.read(PUBLIC, MEMBER)
+
+
+def test_nobody_joins_a_private_room_by_themselves() -> None:
+    with pytest.raises(errors.RoomNotFound):
+        policy.join(PRIVATE, None)
+    policy.join(PRIVATE, MEMBER)  # a member already: harmless
+
+
+def test_a_direct_room_keeps_its_two() -> None:
+    for ask in (
+        lambda: policy.join(DIRECT, MEMBER),
+        lambda: policy.leave(DIRECT, MEMBER, 0, True),
+        lambda: policy.add(DIRECT, MEMBER, MEMBER),
+        lambda: policy.remove(DIRECT, MEMBER, MEMBER),
+    ):
+        with pytest.raises(errors.DirectRoomFixed):
+            ask()
+
+
+def test_the_last_owner_stays_unless_alone() -> None:
+    with pytest.raises(errors.LastOwner):
+        policy.leave(PRIVATE, OWNER, 1, True)
+    policy.leave(PRIVATE, OWNER, 2, True)
+    policy.leave(PRIVATE, OWNER, 1, False)
+    with pytest.raises(errors.LastOwner):
+        policy.change_role(PRIVATE, OWNER, OWNER, MEMBER, 1)
+    policy.change_role(PRIVATE, OWNER, OWNER, MEMBER, 2)
+
+
+@pytest.mark.parametrize(
+    ("actor", "new", "allowed"),
+    [(MEMBER, MEMBER, False), (ADMIN, MEMBER, True), (ADMIN, ADMIN, True), (ADMIN, OWNER, False), (OWNER, OWNER, True)],
+)
+def test_roles_are_given_up_to_ones_own(actor: Role, new: Role, allowed: bool) -> None:
+    if allowed:
+        policy.add(PRIVATE, actor, new)
+        policy.change_role(PRIVATE, actor, MEMBER, new, 2)
+    else:
+        with pytest.raises(errors.Forbidden):
+            policy.add(PRIVATE, actor, new)
+        with pytest.raises(errors.Forbidden):
+            policy.change_role(PRIVATE, actor, MEMBER, new, 2)
+
+
+@pytest.mark.parametrize(
+    ("actor", "target", "allowed"),
+    [(MEMBER, MEMBER, False), (ADMIN, MEMBER, True), (ADMIN, ADMIN, False), (ADMIN, OWNER, False), (OWNER, OWNER, True)],
+)
+def test_people_are_removed_by_those_above_them(actor: Role, target: Role, allowed: bool) -> None:
+    if allowed:
+        policy.remove(PRIVATE, actor, target)
+    else:
+        with pytest.raises(errors.Forbidden):
+            policy.remove(PRIVATE, actor, target)
+
+
+def test_an_admin_does_not_demote_an_owner() -> None:
+    with pytest.raises(errors.Forbidden):
+        policy.change_role(PRIVATE, ADMIN, OWNER, MEMBER, 2)
+
+
+def test_whoever_is_not_a_member_cannot_be_changed_or_removed() -> None:
+    with pytest.raises(errors.MemberNotFound):
+        policy.change_role(PRIVATE, OWNER, None, MEMBER, 2)
+    with pytest.raises(errors.MemberNotFound):
+        policy.remove(PRIVATE, OWNER, None)
+
+
+def test_members_change_their_own_messages_and_admins_any() -> None:
+    policy.change_message(MEMBER, own=True)
+    policy.change_message(ADMIN, own=False)
+    with pytest.raises(errors.Forbidden):
+        policy.change_message(MEMBER, own=False)

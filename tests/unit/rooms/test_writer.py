@@ -1,0 +1,120 @@
+"""The writer over a log that the test answers: batches, order, retries, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from realtime import errors
+from realtime.model import Event, EventKind, RoomId, UserId
+from realtime.rooms.writer import Append, Committed, Writer, take
+from realtime.store.events import Appended, Entry, Outcome
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+ANN = UserId("ann")
+Result = Committed | errors.RealtimeError
+
+
+class Log:
+    """Numbers entries like the store; each append waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Entry]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Exception | None = None
+        self._seq: dict[str, int] = {}
+
+    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+        self.batches.append(list(entries))
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        answers = []
+        for entry in entries:
+            self._seq[entry.room] = self._seq.get(entry.room, 0) + 1
+            answers.append(Appended(Outcome.ACCEPTED, self._seq[entry.room], AT))
+        return answers
+
+
+def message(client_id: str, results: list[Result], room: str = "room", target: int | None = None) -> Append:
+    kind = EventKind.MESSAGE_CREATED if target is None else EventKind.MESSAGE_EDITED
+    return Append(RoomId(room), ANN, kind, client_id, target, "text", results.append)
+
+
+async def test_what_comes_while_a_flush_is_in_flight_goes_into_the_next_one() -> None:
+    log, results, committed = Log(), list[Result](), list[list[Event]]()
+    writer = Writer(log, lambda _room, events: committed.append(events))
+    log.gate.clear()
+    writer.submit(message("0", results))
+    await asyncio.sleep(0)
+    for number in range(1, 6):
+        writer.submit(message(str(number), results))
+    log.gate.set()
+    await writer.close()
+    assert [len(batch) for batch in log.batches] == [1, 5]
+    assert [result.seq for result in results if isinstance(result, Committed)] == [1, 2, 3, 4, 5, 6]
+    assert [[event.seq for event in events] for events in committed] == [[1], [2, 3, 4, 5, 6]]
+
+
+async def test_a_retry_in_the_same_batch_gets_the_first_answer() -> None:
+    log, results = Log(), list[Result]()
+    writer = Writer(log, lambda _room, _events: None)
+    writer.submit(message("same", results))
+    writer.submit(message("same", results))
+    await writer.close()
+    assert results == [Committed(1, AT), Committed(1, AT, duplicate=True)]
+    assert [len(batch) for batch in log.batches] == [1]
+
+
+async def test_a_full_queue_refuses_at_once_and_says_that_a_retry_helps() -> None:
+    log, results = Log(), list[Result]()
+    writer = Writer(log, lambda _room, _events: None, queue=2)
+    log.gate.clear()
+    writer.submit(message("a", results))
+    writer.submit(message("b", results))
+    with pytest.raises(errors.Overloaded) as refused:
+        writer.submit(message("c", results))
+    assert refused.value.retryable
+    log.gate.set()
+    await writer.close()
+    assert len(results) == 2
+
+
+async def test_a_failed_flush_answers_everybody_and_the_lane_goes_on() -> None:
+    log, results = Log(), list[Result]()
+    writer = Writer(log, lambda _room, _events: None)
+    log.failure = errors.Unavailable()
+    writer.submit(message("a", results))
+    writer.submit(message("a", results))
+    await asyncio.sleep(0.01)
+    assert [type(result) for result in results] == [errors.Unavailable, errors.Unavailable]
+    log.failure = None
+    writer.submit(message("b", results))
+    await writer.close()
+    assert results[-1] == Committed(1, AT)
+
+
+async def test_a_closing_writer_refuses_newcomers() -> None:
+    writer = Writer(Log(), lambda _room, _events: None)
+    await writer.close()
+    with pytest.raises(errors.Draining):
+        writer.submit(message("a", []))
+
+
+def test_two_changes_of_one_message_go_into_two_batches() -> None:
+    queue = deque([message("a", [], target=1), message("b", [], target=2), message("c", [], target=1)])
+    batch, retries = take(queue, 10)
+    assert [append.client_id for append in batch] == ["a", "b"]
+    assert not retries
+    assert [append.client_id for append in queue] == ["c"]
+
+
+def test_a_batch_is_bounded() -> None:
+    queue = deque(message(str(number), []) for number in range(5))
+    assert len(take(queue, 3)[0]) == 3
+    assert len(queue) == 2
