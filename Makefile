@@ -1,0 +1,66 @@
+# Realtime. `make help` lists the commands; each sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev serve test test-fast check format docs lock clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Realtime needs Python 3.11 or newer: make PYTHON=/path/to/python3.12 ..."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make virtual environments: install your system's python3-venv package."; exit 2; }
+	@$(PYTHON) -m venv $(VENV) && touch $@
+
+$(VENV)/runtime.stamp: $(VENV)/python.stamp requirements/runtime.txt
+	@echo "Installing what the server needs (the first time only) ..."
+	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/runtime.txt
+	@$(BIN)/python tools/link_package.py && touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
+	@echo "Installing what the tests need (the first time only) ..."
+	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/dev.txt && touch $@
+
+web/node_modules/.stamp: web/package-lock.json | $(VENV)/runtime.stamp
+	@echo "Fetching what builds the browser client (the first time only) ..."
+	@cd web && ../$(BIN)/npm ci --silent --no-audit --no-fund && touch node_modules/.stamp
+
+realtime/web/index.html: web/node_modules/.stamp $(WEB_SOURCES)
+	@cd web && ../$(BIN)/npm run --silent build && touch ../$@
+
+setup: $(VENV)/runtime.stamp realtime/web/index.html ## make the environment in .venv and build the browser client
+
+setup-dev: setup $(VENV)/dev.stamp ## the same with what the tests need, and a browser where that may be installed
+	@sh tools/install_browser.sh
+
+serve: setup ## start one node with its own PostgreSQL and Redis on http://127.0.0.1:8000
+	@exec $(BIN)/python -m realtime serve
+
+check: $(VENV)/dev.stamp ## format, lint, types and imports, in seconds
+	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && $(BIN)/mypy && $(BIN)/lint-imports
+
+test-fast: $(VENV)/dev.stamp ## the tests that need nothing running, under a minute
+	@$(BIN)/pytest -q tests/unit
+
+test: setup-dev check ## every check and every test: real PostgreSQL, Redis, browser and clients
+	@cd web && ../$(BIN)/npm run --silent check && ../$(BIN)/npm test --silent
+	@$(BIN)/pytest
+
+format: $(VENV)/dev.stamp ## put the code into its form
+	@$(BIN)/ruff format -q . ; $(BIN)/ruff check -q --fix .
+
+docs: $(VENV)/dev.stamp ## write the generated pages anew
+	@$(BIN)/python tools/generate_docs.py
+
+lock: $(VENV)/python.stamp ## resolve the dependencies anew into requirements/*.txt
+	@$(BIN)/pip install -q uv
+	@for set in runtime dev; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt; done
+
+clean: ## remove what was built (not the data)
+	@rm -rf $(VENV) web/node_modules realtime/web .mypy_cache .ruff_cache .pytest_cache
