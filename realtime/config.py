@@ -1,0 +1,157 @@
+"""Settings: `REALTIME_*` environment variables and the flags of `realtime serve`, each declared once below."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import pathlib
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PREFIX = "REALTIME_"
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the text is one sentence that says which and what it may be."""
+
+
+def _setting(default: Any, meaning: str, unit: str = "", *, at_least: float | None = None, at_most: float | None = None,
+             secret: bool = False, choices: tuple[str, ...] = ()) -> Any:  # fmt: skip
+    facts = {"meaning": meaning, "unit": unit, "at_least": at_least, "at_most": at_most, "secret": secret, "choices": choices}
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting, with its default."""
+
+    host: str = _setting("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    port: int = _setting(8000, "TCP port to listen on; 0 for any free one", at_least=0, at_most=65535)
+    data_dir: str = _setting(".realtime", "where the embedded engines keep their files")
+    database_url: str = _setting("", "PostgreSQL of the application role; empty: the embedded one", "URL", secret=True)
+    migrate_database_url: str = _setting("", "PostgreSQL of the owner role, for migrations; empty: database_url", "URL", secret=True)
+    redis_url: str = _setting("", "Redis for the bus and presence; empty: the embedded one", "URL", secret=True)
+    node_id: str = _setting("", "this node's name in `ready` and logs; empty: random")
+    database_pool_size: int = _setting(10, "connections to PostgreSQL", at_least=2, at_most=1000)
+    statement_timeout_ms: int = _setting(4000, "what one SQL statement may take", "ms", at_least=100)
+    lock_timeout_ms: int = _setting(2000, "what a statement may wait for a lock", "ms", at_least=50)
+    token_issuer: str = _setting("realtime", "`iss` of access tokens")
+    token_audience: str = _setting("realtime", "`aud` of access tokens")
+    access_token_ttl_s: int = _setting(900, "life of an access token", "s", at_least=10, at_most=900)
+    token_grace_s: int = _setting(30, "how long a connection outlives its access token", "s", at_least=0, at_most=300)
+    refresh_token_ttl_s: int = _setting(30 * 86400, "life of a refresh token that is not used", "s", at_least=60)
+    password_threads: int = _setting(2, "passwords checked at once (64 MiB each)", at_least=1, at_most=64)
+    password_queue: int = _setting(32, "passwords that may wait for a thread; more get 503", at_least=1)
+    login_rate_per_min: int = _setting(10, "sign-ins an address and account", "1/min", at_least=1)
+    register_rate_per_min: int = _setting(30, "registrations an address", "1/min", at_least=1)
+    send_rate: int = _setting(50, "messages, edits and deletions a user", "1/s", at_least=1)
+    send_burst: int = _setting(200, "and how many at once", at_least=1)
+    signal_rate: int = _setting(10, "signals a room and connection", "1/s", at_least=1)
+    connections_per_user: int = _setting(20, "live connections a user, on one node", at_least=1)
+    connections_per_address: int = _setting(200, "live connections an address, on one node", at_least=1)
+    subscriptions_per_connection: int = _setting(1000, "rooms a connection may receive", at_least=1)
+    max_packet_bytes: int = _setting(65536, "size of one packet or request body", "bytes", at_least=16384)
+    connect_timeout_s: float = _setting(10.0, "time for a new connection to authenticate", "s", at_least=0.1)
+    ping_interval_s: float = _setting(25.0, "pause between heartbeats", "s", at_least=0.1)
+    ping_timeout_s: float = _setting(20.0, "how long the answer to a heartbeat may take", "s", at_least=0.1)
+    unsent_limit_bytes: int = _setting(1 << 20, "unsent bytes at which a slow reader is closed", "bytes", at_least=65536)
+    stall_s: float = _setting(10.0, "time without progress at which a slow reader is closed", "s", at_least=0.5)
+    writer_lanes: int = _setting(4, "commits in flight at once", at_least=1, at_most=64)
+    writer_queue: int = _setting(10_000, "messages that may wait for a commit; more get `overloaded`", at_least=1)
+    batch_max: int = _setting(500, "messages in one commit", at_least=1, at_most=5000)
+    feed_memory_events: int = _setting(500, "last events of a live room kept in memory", at_least=0)
+    feed_memory_bytes: int = _setting(1 << 19, "and how many bytes of them", "bytes", at_least=0)
+    resume_max_events: int = _setting(1000, "missed events a subscription brings; more: `reset`", at_least=1)
+    cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")
+    trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
+    drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1)
+    log_level: str = _setting("info", "how much is logged", choices=("debug", "info", "warning", "error"))
+    log_format: str = _setting("auto", "console, json, or auto: console on a terminal", choices=("auto", "console", "json"))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return _list(self.cors_origins)
+
+    @property
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(text) for text in _list(self.trusted_proxies))
+
+
+def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
+    """Read the settings; a flag wins over the environment.
+
+    Args:
+        environment: Names that begin with `REALTIME_` count, and must all be known.
+        flags: Field name to text, None for a flag that was not given.
+
+    Raises:
+        ConfigError: a name is unknown or a value does not fit.
+    """
+    fields = {one.name: one for one in dataclasses.fields(Config)}
+    values: dict[str, Any] = {}
+    for name, text in environment.items():
+        if name.startswith(PREFIX):
+            key = name.removeprefix(PREFIX).lower()
+            if key not in fields:
+                raise ConfigError(f"{name} is not a setting; `realtime config` lists them all.")
+            values[key] = _parse(fields[key], text, name)
+    for key, text in flags.items():
+        if text is not None:
+            values[key] = _parse(fields[key], text, "--" + key.replace("_", "-"))
+    config = Config(**values)
+    try:
+        config.proxies  # noqa: B018 - parsed here, so that a wrong one stops the start
+    except ValueError as error:
+        raise ConfigError(f"REALTIME_TRUSTED_PROXIES: {error}.") from error
+    return config
+
+
+def describe(config: Config) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield (variable, meaning, unit, default, value) for each setting; secrets are hidden."""
+    for one in dataclasses.fields(config):
+        value = str(getattr(config, one.name))
+        if one.metadata["secret"]:
+            value = _hide(value)
+        yield PREFIX + one.name.upper(), one.metadata["meaning"], one.metadata["unit"], str(one.default), value
+
+
+def data_path(config: Config) -> pathlib.Path:
+    return pathlib.Path(config.data_dir).expanduser()
+
+
+def _parse(one: dataclasses.Field[Any], text: str, name: str) -> Any:
+    facts = one.metadata
+    kind = type(one.default)
+    shown = "this value" if facts["secret"] else repr(text)
+    if kind is str:
+        if facts["choices"] and text not in facts["choices"]:
+            raise ConfigError(f"{name} is one of {', '.join(facts['choices'])}, not {shown}.")
+        if facts["unit"] == "URL" and text and not urllib.parse.urlsplit(text).scheme:
+            raise ConfigError(f"{name} is a URL such as postgresql://user@host/database or redis://host:6379/0.")
+        return text
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ConfigError(f"{name} is a number{' of ' + facts['unit'] if facts['unit'] else ''}, not {shown}.") from None
+    low, high = facts["at_least"], facts["at_most"]
+    if (low is not None and value < low) or (high is not None and value > high) or value != value:
+        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{name} is {bounds}, not {shown}.")
+    return value
+
+
+def _hide(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    if not parts.hostname:
+        return "(set)" if url else ""
+    port = f":{parts.port}" if parts.port else ""
+    user = f"{parts.username}:***@" if parts.password else f"{parts.username}@" if parts.username else ""
+    return f"{parts.scheme}://{user}{parts.hostname}{port}{parts.path}"
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
