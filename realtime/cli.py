@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(command: str, settings: config.Config) -> int:
-    from realtime import app  # noqa: PLC0415 - `realtime config` and wrong settings answer without loading the server
+    from realtime import app
 
     if command == "migrate":
         return asyncio.run(app.migrate(settings))

@@ -33,7 +33,9 @@ class Config:
     port: int = _setting(8000, "TCP port to listen on; 0 for any free one", at_least=0, at_most=65535)
     data_dir: str = _setting(".realtime", "where the embedded engines keep their files")
     database_url: str = _setting("", "PostgreSQL of the application role; empty: the embedded one", "URL", secret=True)
-    migrate_database_url: str = _setting("", "PostgreSQL of the owner role, for migrations; empty: database_url", "URL", secret=True)
+    migrate_database_url: str = _setting(
+        "", "PostgreSQL of the owner role, for migrations; empty: database_url", "URL", secret=True
+    )
     redis_url: str = _setting("", "Redis for the bus and presence; empty: the embedded one", "URL", secret=True)
     node_id: str = _setting("", "this node's name in `ready` and logs; empty: random")
     database_pool_size: int = _setting(10, "connections to PostgreSQL", at_least=2, at_most=1000)

@@ -173,7 +173,7 @@ class Engine:
             try:
                 self._launch()
             except (EngineError, OSError) as error:
-                logger.error("%s", error)  # noqa: TRY400 - the sentence says all; the loop tries again
+                logger.error("%s", error)
 
     def _last_words(self) -> str:
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()
@@ -232,7 +232,9 @@ class Postgres(Engine):
         deadline_s = time.monotonic() + _STOP_S
         while self._running() is not None:
             if time.monotonic() > deadline_s:
-                raise EngineError(f"A PostgreSQL (process {pid}) still runs on {self._cluster} and does not stop: end it by hand.")
+                raise EngineError(
+                    f"A PostgreSQL (process {pid}) still runs on {self._cluster} and does not stop: end it by hand."
+                )
             time.sleep(0.02)  # it is not our child: its end can only be looked for
 
     def _running(self) -> int | None:
@@ -247,7 +249,12 @@ class Postgres(Engine):
         return pid
 
     def _command(self) -> Sequence[str]:
-        settings = {"listen_addresses": "", "unix_socket_permissions": "0700", "max_connections": "100", "shared_buffers": "128MB"}
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_permissions": "0700",
+            "max_connections": "100",
+            "shared_buffers": "128MB",
+        }
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

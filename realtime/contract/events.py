@@ -68,15 +68,7 @@ class MemberRoleChanged(RoomEvent, tag=EventKind.MEMBER_ROLE_CHANGED.value):
     role: model.Role
 
 
-AnyEvent = (
-    MessageCreated
-    | MessageEdited
-    | MessageDeleted
-    | MemberJoined
-    | MemberLeft
-    | MemberRemoved
-    | MemberRoleChanged
-)
+AnyEvent = MessageCreated | MessageEdited | MessageDeleted | MemberJoined | MemberLeft | MemberRemoved | MemberRoleChanged
 STRUCT_BY_KIND: dict[EventKind, type[RoomEvent]] = {
     EventKind(kind.__struct_config__.tag): kind for kind in RoomEvent.__subclasses__()
 }

@@ -30,6 +30,7 @@ from realtime.contract.types import (
     Username,
 )
 
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store it, nor compare with it
 PageLimit = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
 
 
@@ -40,7 +41,7 @@ class Register(Request):
 
 
 class Login(Request):
-    username: Annotated[str, Meta(min_length=1, max_length=64)]
+    username: Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -107,7 +108,7 @@ class Members(Answer):
 class FindUsers(Request):
     """Find by the beginning of the username, or name up to 100 ids (joined by commas)."""
 
-    query: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    query: Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)] | None = None
     ids: Annotated[str, Meta(max_length=3700)] | None = None
 
 
@@ -122,6 +123,10 @@ class SendMessage(Request):
 
 class EditMessage(Request):
     body: Body
+    client_id: ClientId | None = None
+
+
+class DeleteMessage(Request):
     client_id: ClientId | None = None
 
 

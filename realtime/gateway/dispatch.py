@@ -12,24 +12,25 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from realtime.gateway.connection import CloseReason, Connection
+from realtime.gateway.socketio import event_frame
 
 from realtime import errors
 from realtime.contract import socket
 from realtime.contract.decode import decode
 from realtime.contract.types import Error, Room, User, time
-from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.hub import Hub
 from realtime.gateway.peer import Peer
-from realtime.gateway.socketio import event_frame
 from realtime.model import EventKind, RoomId, UserId, is_uuid
 from realtime.rooms.writer import Committed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from realtime import model
     from realtime.auth.service import Accounts
     from realtime.presence.service import Presence
+
+    from realtime import model
     from realtime.rooms.feeds import Feeds, Subscribed
     from realtime.rooms.frames import EventCodec
     from realtime.rooms.service import Rooms
@@ -190,14 +191,10 @@ class Dispatch:
     # -- messages ---------------------------------------------------------------------------------
 
     def _send(self, peer: Peer, request: socket.MessageSend, packet_id: int | None, name: str) -> None:
-        self._append(
-            peer, request.room, EventKind.MESSAGE_CREATED, request.client_id, None, request.body, packet_id, name
-        )
+        self._append(peer, request.room, EventKind.MESSAGE_CREATED, request.client_id, None, request.body, packet_id, name)
 
     def _edit(self, peer: Peer, request: socket.MessageEdit, packet_id: int | None, name: str) -> None:
-        self._append(
-            peer, request.room, EventKind.MESSAGE_EDITED, request.client_id, request.seq, request.body, packet_id, name
-        )
+        self._append(peer, request.room, EventKind.MESSAGE_EDITED, request.client_id, request.seq, request.body, packet_id, name)
 
     def _delete(self, peer: Peer, request: socket.MessageDelete, packet_id: int | None, name: str) -> None:
         self._append(peer, request.room, EventKind.MESSAGE_DELETED, request.client_id, request.seq, None, packet_id, name)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from realtime.gateway.connection import Connection
+
     from realtime.gateway.hub import Local
     from realtime.model import RoomId, SessionId, UserId
 

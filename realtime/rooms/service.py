@@ -305,9 +305,7 @@ class Rooms:
             older = await self._log.messages_before(found.id, around, half + 1)
             newer = await self._log.messages_after(found.id, around - 1, limit - half + 1)
             page = older[-half:] if half else []
-            return MessagePage(
-                page + newer[: limit - half], found.head_seq, len(older) > len(page), len(newer) > limit - half
-            )
+            return MessagePage(page + newer[: limit - half], found.head_seq, len(older) > len(page), len(newer) > limit - half)
         older = await self._log.messages_before(found.id, before or MAX_SEQ, limit + 1)
         page = older[-limit:]
         has_after = before is not None and bool(await self._log.messages_after(found.id, before - 1, 1))

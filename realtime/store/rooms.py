@@ -76,9 +76,7 @@ class LockedRoom:
         row = await self._connection.fetchrow(
             _SQL.append_membership, self._room, kind.value, self._actor, self._user, role.value if role else None, change
         )
-        return Event(
-            room=self._room, seq=row["seq"], kind=kind, actor=self._actor, at=row["at"], user=self._user, role=role
-        )
+        return Event(room=self._room, seq=row["seq"], kind=kind, actor=self._actor, at=row["at"], user=self._user, role=role)
 
 
 class RoomStore:

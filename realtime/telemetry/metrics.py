@@ -14,7 +14,9 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.connections = Gauge("realtime_connections", "Live authenticated connections.", registry=registry)
         self.rooms = Gauge("realtime_rooms", "Rooms with a feed on this node.", registry=registry)
-        self.requests = Counter("realtime_requests", "Socket requests, by event and outcome.", ["event", "outcome"], registry=registry)
+        self.requests = Counter(
+            "realtime_requests", "Socket requests, by event and outcome.", ["event", "outcome"], registry=registry
+        )
         self.http = Histogram(
             "realtime_http_seconds", "REST requests.", ["method", "route", "status"], buckets=_FAST_S, registry=registry
         )
@@ -29,7 +31,9 @@ class Metrics:
         self.bus_refused = Counter("realtime_bus_refused", "Bus payloads that were not ours.", registry=registry)
         self.bus_dropped = Counter("realtime_bus_dropped", "Publishes dropped because Redis was away.", registry=registry)
         self.bus_healthy = Gauge("realtime_bus_healthy", "1 while the bus carries.", registry=registry)
-        self.loop_lag = Histogram("realtime_loop_lag_seconds", "How late the event loop runs.", buckets=_FAST_S, registry=registry)
+        self.loop_lag = Histogram(
+            "realtime_loop_lag_seconds", "How late the event loop runs.", buckets=_FAST_S, registry=registry
+        )
 
     def flushed(self, entries: int, seconds: float) -> None:
         self.flush_entries.observe(entries)

@@ -1,0 +1,58 @@
+"""Whose address a request came from. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+    Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def client_address(peer: str, x_forwarded_for: str | None, trusted_networks: Sequence[Network]) -> str:
+    """Tell the address that limits count against.
+
+    Every proxy appends whom it heard from, so the header is read from its end, for as long as the address that wrote
+    the entry belongs to a trusted proxy. What stands further left was written by the client and proves nothing.
+
+    Args:
+        peer: The address of the TCP connection.
+        x_forwarded_for: The values of all X-Forwarded-For headers, in order, joined by commas.
+        trusted_networks: The proxies whose entries are believed.
+
+    Returns:
+        The address in canonical form; an IPv4 address that came mapped into IPv6 (RFC 4291 §2.5.5.2) as IPv4.
+        A peer that is not an IP address (a Unix socket) comes back as it is.
+    """
+    current = _parse(peer)
+    if current is None:
+        return peer
+    entries = x_forwarded_for.split(",") if x_forwarded_for and trusted_networks else []
+    while entries and _trusted(current, trusted_networks):
+        earlier = _parse(_without_port(entries.pop().strip()))
+        if earlier is None:
+            break  # a trusted proxy wrote something else ("unknown"): the proxy itself is the best that is known
+        current = earlier
+    return str(current)
+
+
+def _trusted(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])  # without a zone (RFC 4007 §11)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _without_port(entry: str) -> str:
+    if entry.startswith("["):
+        return entry[1:].partition("]")[0]
+    host, colon, port = entry.rpartition(":")
+    return host if colon and ":" not in host and port.isdigit() else entry

@@ -1,0 +1,190 @@
+"""What each route does: one call of a service, and its answer as a struct."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from realtime.api.route import Call, NoInput, Reply
+from realtime.contract import rest
+from realtime.contract.types import Answer, Member, Room, User, time
+from realtime.errors import InvalidRequest
+from realtime.model import UserId, is_uuid
+
+if TYPE_CHECKING:
+    from realtime.api.ports import Committed, SignedIn
+    from realtime.model import Event
+
+MAX_USERS = 100
+
+
+class EncodedEvents(Answer):
+    """`rest.Events`, of events that are JSON already."""
+
+    events: list[msgspec.Raw]
+    head_seq: int
+    has_more: bool
+
+
+# -- accounts -------------------------------------------------------------------------------------
+
+
+async def register(call: Call[rest.Register, NoInput]) -> Reply:
+    body = call.body
+    made = await call.services.accounts.register(body.username, body.password, body.display_name, call.address)
+    return Reply(201, _signed_in(made))
+
+
+async def login(call: Call[rest.Login, NoInput]) -> Reply:
+    return Reply(200, _signed_in(await call.services.accounts.login(call.body.username, call.body.password, call.address)))
+
+
+async def refresh(call: Call[rest.RefreshRequest, NoInput]) -> Reply:
+    return Reply(200, _signed_in(await call.services.accounts.refresh(call.body.refresh_token, call.address)))
+
+
+async def logout(call: Call[rest.LogoutRequest, NoInput]) -> Reply:
+    """End the session of whichever token was given; with both, an access token that has run out does not matter."""
+    if call.body.refresh_token is not None:
+        await call.services.accounts.logout_by_refresh_token(call.body.refresh_token)
+    if call.principal is not None:
+        await call.services.accounts.logout(call.principal.session)
+    elif call.body.refresh_token is None:
+        _ = call.user  # raises what is wrong with the access token
+    return Reply(204)
+
+
+async def me(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, User.of(call.user))
+
+
+async def find_users(call: Call[NoInput, rest.FindUsers]) -> Reply:
+    query, ids = call.query.query, call.query.ids
+    if (query is None) == (ids is None):
+        raise InvalidRequest("Give one of query and ids.")
+    if query is not None:
+        found = await call.services.users.search(query, MAX_USERS)
+    else:
+        named = list(dict.fromkeys((ids or "").split(",")))
+        if len(named) > MAX_USERS or not all(is_uuid(one) for one in named):
+            raise InvalidRequest(f"`ids` is up to {MAX_USERS} user ids, joined by commas.", field="$.ids")
+        found = await call.services.users.find([UserId(one) for one in named])
+    return Reply(200, rest.Users(users=[User.of(user) for user in found]))
+
+
+def _signed_in(made: SignedIn) -> rest.SignedIn:
+    return rest.SignedIn(
+        user=User.of(made.user),
+        access_token=made.access_token,
+        refresh_token=made.refresh_token,
+        expires_in=made.expires_in,
+    )
+
+
+# -- rooms and members ----------------------------------------------------------------------------
+
+
+async def create_room(call: Call[rest.CreateRoom, NoInput]) -> Reply:
+    body = call.body
+    room, is_new = await call.services.rooms.create(call.user, body.kind, body.name, body.members)
+    return Reply(201 if is_new else 200, Room.of(room), {"Location": f"/api/v1/rooms/{room.id}"})
+
+
+async def list_rooms(call: Call[NoInput, rest.ListRooms]) -> Reply:
+    query = call.query
+    rooms, has_more = await call.services.rooms.list_rooms(call.user_id, query.scope, query.after, query.limit)
+    return Reply(200, rest.Rooms(rooms=[Room.of(room) for room in rooms], has_more=has_more))
+
+
+async def get_room(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, Room.of(await call.services.rooms.get(call.user_id, call.room)))
+
+
+async def join_room(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, Room.of(await call.services.rooms.join(call.user_id, call.room)))
+
+
+async def leave_room(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.rooms.leave(call.user_id, call.room)
+    return Reply(204)
+
+
+async def list_members(call: Call[NoInput, rest.ListMembers]) -> Reply:
+    query = call.query
+    members, has_more = await call.services.rooms.members(call.user_id, call.room, query.after, query.limit)
+    return Reply(200, rest.Members(members=[Member.of(member) for member in members], has_more=has_more))
+
+
+async def add_member(call: Call[rest.AddMember, NoInput]) -> Reply:
+    body = call.body
+    member, is_new = await call.services.rooms.add_member(call.user_id, call.room, body.user, body.role)
+    return Reply(201 if is_new else 200, Member.of(member))
+
+
+async def change_member(call: Call[rest.ChangeMember, NoInput]) -> Reply:
+    rooms = call.services.rooms
+    return Reply(200, Member.of(await rooms.change_role(call.user_id, call.room, call.path["user"], call.body.role)))
+
+
+async def remove_member(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.rooms.remove_member(call.user_id, call.room, call.path["user"])
+    return Reply(204)
+
+
+# -- messages -------------------------------------------------------------------------------------
+
+
+async def send_message(call: Call[rest.SendMessage, NoInput]) -> Reply:
+    body = call.body
+    call.services.admit_send(call.user_id)
+    done = await call.services.rooms.send(call.user_id, call.room, body.client_id, body.body)
+    return Reply(200 if done.duplicate else 201, _sent(call.room, done, body.client_id))
+
+
+async def edit_message(call: Call[rest.EditMessage, NoInput]) -> Reply:
+    body = call.body
+    seq = call.seq
+    call.services.admit_send(call.user_id)
+    done = await call.services.rooms.edit(call.user_id, call.room, seq, body.body, body.client_id)
+    return Reply(200, _sent(call.room, done, body.client_id))
+
+
+async def delete_message(call: Call[NoInput, rest.DeleteMessage]) -> Reply:
+    seq = call.seq
+    call.services.admit_send(call.user_id)
+    done = await call.services.rooms.delete(call.user_id, call.room, seq, call.query.client_id)
+    return Reply(200, _sent(call.room, done, call.query.client_id))
+
+
+async def list_messages(call: Call[NoInput, rest.ListMessages]) -> Reply:
+    query = call.query
+    page = await call.services.rooms.messages(call.user_id, call.room, query.before, query.after, query.around, query.limit)
+    messages = [_message(event) for event in page.messages]
+    return Reply(
+        200,
+        rest.Messages(messages=messages, head_seq=page.head_seq, has_before=page.has_before, has_after=page.has_after),
+    )
+
+
+async def list_events(call: Call[NoInput, rest.ListEvents]) -> Reply:
+    page = await call.services.rooms.events(call.user_id, call.room, call.query.since, call.query.limit)
+    events = [msgspec.Raw(event) for event in page.events]
+    return Reply(200, EncodedEvents(events=events, head_seq=page.head_seq, has_more=page.has_more))
+
+
+def _sent(room: str, done: Committed, client_id: str | None) -> rest.Sent:
+    return rest.Sent(room=room, seq=done.seq, at=time(done.at), client_id=client_id, duplicate=done.duplicate)
+
+
+def _message(event: Event) -> rest.Message:
+    return rest.Message(
+        room=event.room,
+        seq=event.seq,
+        at=time(event.at),
+        author=event.actor,
+        client_id=event.client_id or "",
+        body=event.body or "",
+        edited_at=time(event.edited_at) if event.edited_at else None,
+        deleted_at=time(event.deleted_at) if event.deleted_at else None,
+    )

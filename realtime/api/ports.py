@@ -1,0 +1,132 @@
+"""What the REST surface needs from the rest of the house."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from realtime.contract import rest
+    from realtime.model import Event, Member, Principal, Role, Room, RoomKind, SessionId, User, UserId
+
+
+class SignedIn(Protocol):
+    """A new pair of tokens. `expires_in` is the access token's life in seconds."""
+
+    @property
+    def user(self) -> User: ...
+    @property
+    def access_token(self) -> str: ...
+    @property
+    def refresh_token(self) -> str: ...
+    @property
+    def expires_in(self) -> int: ...
+
+
+class Accounts(Protocol):
+    """Sign-in. `address` is whom the attempts count against. Refusals are raised as `RealtimeError`."""
+
+    async def register(self, username: str, password: str, display_name: str | None, address: str, /) -> SignedIn: ...
+    async def login(self, username: str, password: str, address: str, /) -> SignedIn: ...
+    async def refresh(self, refresh_token: str, address: str, /) -> SignedIn: ...
+    async def logout(self, session: SessionId, /) -> None: ...
+    async def logout_by_refresh_token(self, refresh_token: str, /) -> None:
+        """End the session of a refresh token; one that is unknown is passed over."""
+
+    def authenticate(self, token: str, /) -> Principal:
+        """Check an access token without I/O.
+
+        Raises:
+            TokenInvalid, TokenExpired, SessionEnded: it speaks for nobody, or no longer.
+        """
+        ...
+
+
+class Committed(Protocol):
+    """An append is committed. `duplicate`: it had been there before."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def duplicate(self) -> bool: ...
+
+
+class MessagePage(Protocol):
+    """Created messages, ascending."""
+
+    @property
+    def messages(self) -> list[Event]: ...
+    @property
+    def head_seq(self) -> int: ...
+    @property
+    def has_before(self) -> bool: ...
+    @property
+    def has_after(self) -> bool: ...
+
+
+class EventPage(Protocol):
+    """Events of every kind, ascending, each already encoded as JSON."""
+
+    @property
+    def events(self) -> list[bytes]: ...
+    @property
+    def head_seq(self) -> int: ...
+    @property
+    def has_more(self) -> bool: ...
+
+
+class Rooms(Protocol):
+    """Rooms and messages. Ids from outside come in as they are; the service knows a foreign one when it sees it."""
+
+    async def create(self, user: User, kind: RoomKind, name: str | None, members: Sequence[str], /) -> tuple[Room, bool]: ...
+    async def list_rooms(
+        self, user: UserId, scope: Literal["mine", "public", "all"], after: str | None, limit: int, /
+    ) -> tuple[list[Room], bool]: ...
+    async def get(self, user: UserId, room: str, /) -> Room: ...
+    async def join(self, user: UserId, room: str, /) -> Room: ...
+    async def leave(self, user: UserId, room: str, /) -> None: ...
+    async def members(self, user: UserId, room: str, after: str | None, limit: int, /) -> tuple[list[Member], bool]: ...
+    async def add_member(self, actor: UserId, room: str, user: str, role: Role, /) -> tuple[Member, bool]: ...
+    async def change_role(self, actor: UserId, room: str, user: str, role: Role, /) -> Member: ...
+    async def remove_member(self, actor: UserId, room: str, user: str, /) -> None: ...
+    async def send(self, user: UserId, room: str, client_id: str, body: str, /) -> Committed: ...
+    async def edit(self, user: UserId, room: str, seq: int, body: str, client_id: str | None, /) -> Committed: ...
+    async def delete(self, user: UserId, room: str, seq: int, client_id: str | None, /) -> Committed: ...
+    async def messages(
+        self, user: UserId, room: str, before: int | None, after: int | None, around: int | None, limit: int, /
+    ) -> MessagePage: ...
+    async def events(self, user: UserId, room: str, since: int, limit: int, /) -> EventPage: ...
+
+
+class Users(Protocol):
+    """Reads users. Those that do not exist are left out."""
+
+    async def find(self, ids: Sequence[UserId], /) -> list[User]: ...
+    async def search(self, prefix: str, limit: int, /) -> list[User]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the routes call.
+
+    Args:
+        accounts, rooms, users: The services.
+        health: Tells whether this node can serve; bounded by the caller to `READY_TIMEOUT_S`.
+        metrics: Returns the page for Prometheus and its content type.
+        admit_send: Takes one from the user's budget of sends, the same as for sends over a socket.
+            Raises RateLimited.
+        observe: Called after each request with (method, route, status, seconds).
+    """
+
+    accounts: Accounts
+    rooms: Rooms
+    users: Users
+    health: Callable[[], Awaitable[rest.Health]]
+    metrics: Callable[[], tuple[bytes, str]]
+    admit_send: Callable[[UserId], None]
+    observe: Callable[[str, str, int, float], None]

@@ -1,0 +1,76 @@
+"""Refusals as `application/problem+json` (RFC 9457), and which of them a route may answer."""
+
+from __future__ import annotations
+
+import http
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from realtime import errors
+from realtime.api.route import Auth
+from realtime.contract import rest
+
+if TYPE_CHECKING:
+    from realtime.api.route import Route
+    from realtime.errors import RealtimeError
+
+CONTENT_TYPE = "application/problem+json"
+REALM = 'Bearer realm="realtime"'
+_TOKEN_ERRORS = (errors.TokenInvalid, errors.TokenExpired, errors.SessionEnded)
+_encode = msgspec.json.Encoder().encode
+
+
+def of(error: RealtimeError) -> rest.Problem:
+    """Describe a refusal. The type is `about:blank`, so the title is the status' own (RFC 9457 §4.2.1)."""
+    return rest.Problem(
+        title=http.HTTPStatus(error.status).phrase,
+        status=error.status,
+        detail=error.message,
+        code=error.code,
+        retryable=error.retryable,
+        retry_after_ms=error.retry_after_ms,
+        field=error.field,
+    )
+
+
+def answer(error: RealtimeError) -> web.Response:
+    """Make the response to a refusal, with `Retry-After` in whole seconds and, for 401, `WWW-Authenticate`."""
+    response = web.Response(status=error.status, body=_encode(of(error)), content_type=CONTENT_TYPE)
+    if error.retry_after_ms is not None or error.retryable:
+        seconds = -(-(error.retry_after_ms or 0) // 1000)
+        response.headers["Retry-After"] = str(max(1, seconds))
+    if error.status == 401:
+        challenge = REALM
+        if isinstance(error, _TOKEN_ERRORS):  # RFC 6750 §3.1: only when a token was given
+            challenge += ', error="invalid_token"'
+        response.headers["WWW-Authenticate"] = challenge
+    return response
+
+
+def from_http(exception: web.HTTPException) -> RealtimeError:
+    """Translate what aiohttp itself refuses."""
+    by_status: dict[int, type[RealtimeError]] = {
+        404: errors.NotFound,
+        405: errors.MethodNotAllowed,
+        413: errors.PayloadTooLarge,
+        415: errors.UnsupportedMediaType,
+    }
+    if exception.status in by_status:
+        return by_status[exception.status]()
+    if exception.status < 500:
+        return errors.InvalidRequest("The request is malformed.")
+    return errors.Internal()
+
+
+def errors_of(route: Route[Any, Any]) -> list[type[RealtimeError]]:
+    """List every refusal that a route may answer, in the order of the error tree."""
+    kinds: set[type[RealtimeError]] = {errors.Internal, errors.InvalidRequest, *route.errors}
+    if route.method != "GET":
+        kinds |= {errors.InvalidJson, errors.PayloadTooLarge, errors.UnsupportedMediaType}
+    if route.auth is not Auth.NONE:
+        kinds |= {errors.TokenMissing, errors.TokenInvalid, errors.TokenExpired, errors.SessionEnded}
+    if route.name != "me":  # which reads nothing but the token
+        kinds |= {errors.Overloaded, errors.Unavailable, errors.Draining}
+    return [kind for kind in errors.all_errors() if kind in kinds]

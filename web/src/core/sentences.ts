@@ -1,0 +1,30 @@
+/** A sentence for people for every error code that the client may meet. Unknown codes show what the server said. */
+
+const SENTENCES: Record<string, string> = {
+  invalid_credentials: "That username and password do not match. Check both and try again.",
+  username_taken: "Somebody already has that username. Choose another one.",
+  rate_limited: "That was a bit fast. Wait a moment and try again.",
+  overloaded: "The server is busy right now. Try again in a moment.",
+  unavailable: "The server cannot reach its storage. Try again in a moment.",
+  draining: "The server is restarting. Try again in a moment.",
+  network: "The server cannot be reached. Check your connection and try again.",
+  no_answer: "The server did not answer.",
+  session_ended: "You were signed out on this device. Sign in to go on.",
+  refresh_token_invalid: "Your sign-in has expired. Sign in to go on.",
+  token_invalid: "Your sign-in is no longer valid. Sign in to go on.",
+  room_not_found: "This room does not exist, or it is not open to you.",
+  not_a_member: "You are not a member of this room.",
+  not_subscribed: "The connection to this room is not ready yet.",
+  forbidden: "Your role in this room does not allow that.",
+  last_owner: "A room keeps at least one owner. Make somebody else an owner first.",
+  message_not_found: "This message no longer exists.",
+  member_not_found: "They are not a member of this room any more.",
+  user_not_found: "There is no such person.",
+  payload_too_large: "This is too long to send.",
+  too_many_connections: "You have too many open windows. Close one to go on.",
+  client_id_conflict: "This message could not be sent again. Copy its text into a new one.",
+};
+
+export function sentence(error: { code: string; message?: string }): string {
+  return SENTENCES[error.code] ?? error.message ?? "Something went wrong. Try again.";
+}

@@ -1,0 +1,142 @@
+/** The contract as the server declares it (`realtime/contract/`). Clients ignore fields that they do not know. */
+
+export type RoomKind = "public" | "private" | "direct";
+export type Role = "owner" | "admin" | "member";
+
+export interface User {
+  id: string;
+  username: string;
+  display_name: string;
+}
+
+export interface Room {
+  id: string;
+  kind: RoomKind;
+  name: string | null;
+  head_seq: number;
+  last_event_at: string;
+  created_at: string;
+  member_count: number;
+  role?: Role;
+  peer?: User;
+}
+
+export interface Member {
+  user: User;
+  role: Role;
+  joined_at: string;
+}
+
+/** A message as REST history shows it: as it is now. */
+export interface Message {
+  room: string;
+  seq: number;
+  at: string;
+  author: string;
+  client_id: string;
+  body: string;
+  edited_at?: string;
+  deleted_at?: string;
+}
+
+interface EventBase {
+  room: string;
+  seq: number;
+  at: string;
+  actor: string;
+}
+export interface MessageCreated extends EventBase {
+  kind: "message.created";
+  client_id: string;
+  body: string;
+  edited_at?: string;
+  deleted_at?: string;
+}
+export interface MessageEdited extends EventBase {
+  kind: "message.edited";
+  target: number;
+  body: string;
+}
+export interface MessageDeleted extends EventBase {
+  kind: "message.deleted";
+  target: number;
+}
+export interface MemberJoined extends EventBase {
+  kind: "member.joined";
+  user: string;
+  role: Role;
+}
+export interface MemberGone extends EventBase {
+  kind: "member.left" | "member.removed";
+  user: string;
+}
+export interface MemberRoleChanged extends EventBase {
+  kind: "member.role_changed";
+  user: string;
+  role: Role;
+}
+export type RoomEvent =
+  | MessageCreated
+  | MessageEdited
+  | MessageDeleted
+  | MemberJoined
+  | MemberGone
+  | MemberRoleChanged;
+
+export const EVENT_KINDS = [
+  "message.created",
+  "message.edited",
+  "message.deleted",
+  "member.joined",
+  "member.left",
+  "member.removed",
+  "member.role_changed",
+] as const satisfies readonly RoomEvent["kind"][];
+
+export interface SignedIn {
+  user: User;
+  access_token: string;
+  refresh_token: string;
+  expires_in: number;
+}
+
+export interface Messages {
+  messages: Message[];
+  head_seq: number;
+  has_before: boolean;
+  has_after: boolean;
+}
+
+/** Why something was refused. Branch on `code`. */
+export interface WireError {
+  code: string;
+  message: string;
+  retryable: boolean;
+  retry_after_ms?: number;
+}
+
+export type Ack<T> = ({ ok: true } & T) | { ok: false; error: WireError };
+export type Appended = { seq: number; at: string; duplicate?: boolean };
+
+export interface SubscribedRoom {
+  room: string;
+  head_seq?: number;
+  role?: Role;
+  events?: RoomEvent[];
+  reset?: boolean;
+  error?: WireError;
+}
+
+export interface Ready {
+  user: User;
+  session: string;
+  limits: { body_chars: number; subscriptions: number };
+}
+
+export interface PresenceChange {
+  users: { user: string; status: "online" | "offline" }[];
+  snapshot?: boolean;
+}
+
+export const MAX_BODY_CHARS = 8000;
+export const MAX_WATCHED_USERS = 200;
