@@ -46,6 +46,7 @@ class Config:
     access_token_ttl_s: int = _setting(900, "life of an access token", "s", at_least=10, at_most=900)
     token_grace_s: int = _setting(30, "how long a connection outlives its access token", "s", at_least=0, at_most=300)
     refresh_token_ttl_s: int = _setting(30 * 86400, "life of a refresh token that is not used", "s", at_least=60)
+    signing_key_rotation_s: float = _setting(30 * 86400, "age at which the key of access tokens is replaced", "s", at_least=3600)
     password_threads: int = _setting(2, "passwords checked at once (64 MiB each)", at_least=1, at_most=64)
     password_queue: int = _setting(32, "passwords that may wait for a thread; more get 503", at_least=1)
     login_rate_per_min: int = _setting(10, "sign-ins an address and account", "1/min", at_least=1)

@@ -50,7 +50,8 @@ async def apply(dsn: str) -> list[str]:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
             await connection.execute(_LEDGER)
-        done = dict(await connection.fetch("SELECT name, checksum FROM schema_migrations"))
+        rows = await connection.fetch("SELECT name, checksum FROM schema_migrations")
+        done: dict[str, str] = {row["name"]: row["checksum"] for row in rows}
         applied = []
         for name, sql in files():
             checksum = hashlib.sha256(sql.encode()).hexdigest()
