@@ -12,25 +12,24 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from realtime.gateway.connection import CloseReason, Connection
-from realtime.gateway.socketio import event_frame
 
 from realtime import errors
 from realtime.contract import socket
 from realtime.contract.decode import decode
 from realtime.contract.types import Error, Room, User, time
+from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.hub import Hub
 from realtime.gateway.peer import Peer
+from realtime.gateway.socketio import event_frame
 from realtime.model import EventKind, RoomId, UserId, is_uuid
 from realtime.rooms.writer import Committed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from realtime import model
     from realtime.auth.service import Accounts
     from realtime.presence.service import Presence
-
-    from realtime import model
     from realtime.rooms.feeds import Feeds, Subscribed
     from realtime.rooms.frames import EventCodec
     from realtime.rooms.service import Rooms

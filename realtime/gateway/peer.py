@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from realtime.gateway.connection import Connection
-
     from realtime.gateway.hub import Local
     from realtime.model import RoomId, SessionId, UserId
 

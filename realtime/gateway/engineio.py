@@ -1,0 +1,89 @@
+"""The Engine.IO protocol, version 4: packets, payloads and the handshake. Pure, no I/O.
+
+Source: the Engine.IO protocol document, <https://github.com/socketio/engine.io-protocol>.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+
+import msgspec
+
+from realtime.gateway import websocket
+
+PROTOCOL = "4"
+OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+PROBE = b"probe"
+_SEPARATOR = b"\x1e"
+_BINARY = b"b"
+
+
+class Refusal(enum.Enum):
+    """Why a request is answered with an error: code and message as the protocol's reference server sends them."""
+
+    UNKNOWN_TRANSPORT = (0, "Transport unknown")
+    UNKNOWN_SID = (1, "Session ID unknown")
+    BAD_METHOD = (2, "Bad handshake method")
+    BAD_REQUEST = (3, "Bad request")
+    FORBIDDEN = (4, "Forbidden")
+    UNSUPPORTED_VERSION = (5, "Unsupported protocol version")
+
+    @property
+    def body(self) -> bytes:
+        code, message = self.value
+        return msgspec.json.encode({"code": code, "message": message})
+
+
+class InvalidPacket(ValueError):
+    """The peer sent what is no packet."""
+
+
+class Handshake(msgspec.Struct, rename="camel"):
+    """The payload of the open packet; times in milliseconds."""
+
+    sid: str
+    upgrades: list[str]
+    ping_interval: int
+    ping_timeout: int
+    max_payload: int
+
+
+def open_packet(handshake: Handshake) -> bytes:
+    return OPEN + msgspec.json.encode(handshake)
+
+
+def payload(frames: list[bytes]) -> bytes:
+    """Encode what waits for a poll as one payload.
+
+    Args:
+        frames: Each one or many joined WebSocket frames, in which everything is sent.
+    """
+    packets = [
+        body if opcode == websocket.TEXT else _BINARY + base64.b64encode(body)
+        for joined in frames
+        for opcode, body in websocket.split(joined)
+    ]
+    return _SEPARATOR.join(packets)
+
+
+def packets(body: bytes, at_most: int) -> list[tuple[int, bytes]]:
+    """Decode the body of a POST into (WebSocket opcode, data): the same that a WebSocket would have brought.
+
+    Args:
+        at_most: Packets allowed.
+
+    Raises:
+        InvalidPacket: one is no packet, or there are too many.
+    """
+    if body.count(_SEPARATOR) >= at_most:
+        raise InvalidPacket("too many packets")
+    try:
+        body.decode()
+        return [
+            (websocket.BINARY, base64.b64decode(packet[1:], validate=True)) if packet[:1] == _BINARY else (websocket.TEXT, packet)
+            for packet in body.split(_SEPARATOR)
+        ]
+    except (UnicodeDecodeError, binascii.Error) as error:
+        raise InvalidPacket(str(error)) from error

@@ -1,0 +1,278 @@
+"""An Engine.IO session: one client over long polling, over a WebSocket, or moving from the one to the other.
+
+Source: the Engine.IO protocol document, <https://github.com/socketio/engine.io-protocol>.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+from realtime.gateway import engineio, websocket
+from realtime.gateway.transport import WebSocket
+from realtime.gateway.websocket import CloseCode, frame
+
+if TYPE_CHECKING:
+    from realtime.gateway.deadlines import Deadlines
+
+_PING = frame(engineio.PING)
+_NOOP = frame(engineio.NOOP)
+_CLOSE = frame(engineio.CLOSE)
+_PROBE_PING = engineio.PING + engineio.PROBE
+_PROBE_PONG = frame(engineio.PONG + engineio.PROBE)
+
+
+class CloseReason(enum.StrEnum):
+    """Why a connection ended: in logs and metrics, and, where the server decided, told to the client."""
+
+    CLIENT = "client"
+    TRANSPORT = "transport"
+    PING_TIMEOUT = "ping_timeout"
+    CONNECT_TIMEOUT = "connect_timeout"
+    PROTOCOL = "protocol"
+    SLOW_READER = "slow_reader"
+    REFUSED = "refused"
+    SESSION_ENDED = "session_ended"
+    TOKEN_EXPIRED = "token_expired"
+    DRAINING = "draining"
+
+
+class Sink(Protocol):
+    """Who gets the messages of a session. Must not raise."""
+
+    def message(self, data: bytes, /) -> None: ...
+
+    def binary(self, data: bytes, /) -> None: ...
+
+    def read_all(self) -> None: ...
+
+    def ended(self, reason: CloseReason, /) -> None: ...
+
+
+class Engine(Protocol):
+    """What all sessions of a gateway share."""
+
+    max_message_bytes: int
+    unsent_limit_bytes: int
+    pings: Deadlines[Session]
+    pongs: Deadlines[Session]
+    upgrades: Deadlines[Upgrade]
+    stalls: Deadlines[WebSocket]
+    closings: Deadlines[WebSocket]
+
+    def ended(self, session: Session, reason: CloseReason, /) -> None: ...
+
+
+class DuplicatePoll(Exception):
+    """Two polls of one session at once; the session is closed."""
+
+
+class Session:
+    """One Engine.IO session. Everything is sent as WebSocket frames; a poll gets them taken apart again.
+
+    Args:
+        engine: Shared by all.
+        sid: Its id, which is also what a poll shows to be let in.
+        address: Of the client.
+    """
+
+    __slots__ = ("_awaited_at_s", "_engine", "_poll", "_queue", "_queued_bytes", "address", "closed", "posting", "sid",
+                 "sink", "upgrade", "websocket")  # fmt: skip
+
+    def __init__(self, engine: Engine, sid: str, address: str) -> None:
+        self.sid = sid
+        self.address = address
+        self.sink: Sink | None = None
+        self.websocket: WebSocket | None = None
+        self.upgrade: Upgrade | None = None
+        self.closed = False
+        self.posting = False
+        self._engine = engine
+        self._awaited_at_s = 0.0
+        self._poll: asyncio.Future[None] | None = None
+        self._queue: list[bytes] = []
+        self._queued_bytes = 0
+
+    def begin(self) -> None:
+        """Start the heartbeat."""
+        self._engine.pings.add(self)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    def write(self, frames: bytes) -> None:
+        """Send frames, joined; never blocks."""
+        if self.websocket is not None:
+            self.websocket.write(frames)
+        elif not self.closed:
+            self._queue.append(frames)
+            self._queued_bytes += len(frames)
+            if self._queued_bytes > self._engine.unsent_limit_bytes:
+                self.slow()
+            else:
+                self._wake()
+
+    def close(self, reason: CloseReason, code: int = CloseCode.NORMAL) -> None:
+        """End the session after what was sent before."""
+        if self.closed:
+            return
+        if self.websocket is not None:
+            self.websocket.close(code, reason.value)
+        else:
+            self._queue.append(_CLOSE)
+            self._wake()
+        self._end(reason)
+
+    def _end(self, reason: CloseReason) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._engine.ended(self, reason)
+        if self.upgrade is not None:
+            self.upgrade.abandon()
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.ended(reason)
+
+    # -- heartbeat --------------------------------------------------------------------------------
+
+    def ping_is_due(self) -> None:
+        """Ask for a sign of life."""
+        if not self.closed:
+            self._awaited_at_s = self._engine.pongs.add(self)
+            self.write(_PING)
+
+    def pong_is_due(self, at_s: float) -> None:
+        """Close unless the ping was answered."""
+        if not self.closed and self._awaited_at_s == at_s:
+            if self.websocket is not None:
+                self.websocket.close(CloseCode.GOING_AWAY, CloseReason.PING_TIMEOUT.value)
+            self._end(CloseReason.PING_TIMEOUT)
+            self._wake()
+
+    # -- in: what a WebSocket or a POST brought ---------------------------------------------------
+
+    def received(self, opcode: int, payload: bytes) -> None:
+        if self.closed or self.sink is None:
+            return
+        if opcode == websocket.BINARY:
+            self.sink.binary(payload)
+            return
+        kind = payload[:1]
+        if kind == engineio.MESSAGE:
+            self.sink.message(payload[1:])
+        elif payload == engineio.PONG:
+            if self._awaited_at_s:
+                self._awaited_at_s = 0.0
+                self._engine.pings.add(self)
+        elif payload == engineio.CLOSE:
+            self.close(CloseReason.CLIENT)
+        else:
+            self.close(CloseReason.PROTOCOL, CloseCode.PROTOCOL_ERROR)
+
+    def read_all(self) -> None:
+        if self.sink is not None:
+            self.sink.read_all()
+
+    def slow(self) -> None:
+        """Drop a client that does not take what is sent; it comes back and resumes."""
+        if self.websocket is not None:
+            self.websocket.abort()
+        self._queue.clear()
+        self._end(CloseReason.SLOW_READER)
+        self._wake()
+
+    def lost(self, code: int | None) -> None:
+        self._end(CloseReason.TRANSPORT if code is None else CloseReason.CLIENT)
+
+    # -- long polling -----------------------------------------------------------------------------
+
+    async def poll(self) -> bytes | None:
+        """Wait until there is something to send and return it as one payload; None when the session is over.
+
+        Raises:
+            DuplicatePoll: another poll waits; both are over, and so is the session.
+        """
+        if self._poll is not None:
+            self.close(CloseReason.PROTOCOL)
+            raise DuplicatePoll
+        if not self._queue and not self.closed:
+            if self.upgrade is not None:
+                return engineio.NOOP  # the client wants to leave polling: do not keep it
+            self._poll = asyncio.get_running_loop().create_future()
+            try:
+                await self._poll
+            finally:
+                self._poll = None
+            # Whatever else this turn of the loop sends goes along.
+            await asyncio.sleep(0)
+        frames, self._queue, self._queued_bytes = self._queue, [], 0
+        if frames:
+            return engineio.payload(frames)
+        return None if self.closed else engineio.NOOP
+
+    def poll_lost(self) -> None:
+        """Note that the answer to a poll did not reach the client: what was in it is lost, so the session is over."""
+        self._end(CloseReason.TRANSPORT)
+
+    def release(self) -> None:
+        """Let a waiting poll go."""
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._poll is not None and not self._poll.done():
+            self._poll.set_result(None)
+
+    # -- the move from polling to a WebSocket -----------------------------------------------------
+
+    def upgraded(self, socket: WebSocket) -> None:
+        """Go on over a WebSocket; what waited for a poll goes there."""
+        self.upgrade = None
+        self.websocket = socket
+        socket.owner = self
+        frames, self._queue, self._queued_bytes = self._queue, [], 0
+        if frames:
+            socket.write(b"".join(frames))
+        self._wake()
+
+
+class Upgrade:
+    """A WebSocket that asks to take over a polling session: `2probe`, `3probe`, then `5`."""
+
+    __slots__ = ("_probed", "_session", "socket")
+
+    def __init__(self, session: Session, engine: Engine) -> None:
+        self._session = session
+        self._probed = False
+        self.socket = WebSocket(self, engine)
+        session.upgrade = self
+        engine.upgrades.add(self)
+
+    def received(self, opcode: int, payload: bytes) -> None:
+        if opcode == websocket.TEXT and payload == _PROBE_PING and not self._probed:
+            self._probed = True
+            self.socket.write(_PROBE_PONG)
+            self._session.release()
+        elif opcode == websocket.TEXT and payload == engineio.UPGRADE and self._probed:
+            self._session.upgraded(self.socket)
+        else:
+            self.abandon()
+
+    def read_all(self) -> None:
+        """Nothing is collected during an upgrade."""
+
+    def slow(self) -> None:
+        self.socket.abort()
+
+    def lost(self, code: int | None) -> None:
+        if self._session.upgrade is self:
+            self._session.upgrade = None
+
+    def is_due(self) -> None:
+        """Give up when the client did not finish in time; the session goes on over polling."""
+        if self._session.upgrade is self:
+            self.abandon()
+
+    def abandon(self) -> None:
+        self.lost(None)
+        self.socket.close(CloseCode.PROTOCOL_ERROR)

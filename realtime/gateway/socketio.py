@@ -1,0 +1,107 @@
+"""The Socket.IO protocol, version 5, inside Engine.IO messages. Pure, no I/O.
+
+Source: the Socket.IO protocol document, <https://github.com/socketio/socket.io-protocol>.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from realtime.gateway.websocket import frame, split
+
+CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
+ROOT = b"/"
+MAX_ATTACHMENTS = 10
+_HEAD = re.compile(rb"([0-6])(?:(\d{1,4})-)?(?:(/[^,]{0,255}),?)?(\d{1,19})?")
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_name = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class InvalidPacket(ValueError):
+    """The peer sent what is no packet, or more than is allowed."""
+
+
+class Packet(NamedTuple):
+    """One packet. `data` is raw JSON, not looked at yet; `attachments` follow as binary messages."""
+
+    kind: int
+    namespace: bytes
+    id: int | None
+    attachments: int
+    data: bytes
+
+
+def decode(message: bytes) -> Packet:
+    """Decode the head of a packet.
+
+    Args:
+        message: The data of an Engine.IO message.
+
+    Raises:
+        InvalidPacket: it has no such form.
+    """
+    head = _HEAD.match(message)
+    if head is None:
+        raise InvalidPacket("no packet type")
+    kind = message[0] - 48
+    binary = kind in (BINARY_EVENT, BINARY_ACK)
+    if binary != (head[2] is not None):
+        raise InvalidPacket("attachments are announced by binary packets, and only by them")
+    attachments = int(head[2] or 0)
+    if binary and not 1 <= attachments <= MAX_ATTACHMENTS:
+        raise InvalidPacket(f"a packet has 1 to {MAX_ATTACHMENTS} attachments")
+    return Packet(kind, head[3] or ROOT, int(head[4]) if head[4] else None, attachments, message[head.end() :])
+
+
+def event(data: bytes) -> tuple[str, list[msgspec.Raw]]:
+    """Take the data of an event apart: its name and its raw arguments.
+
+    Raises:
+        InvalidPacket: it is not an array that begins with a string.
+    """
+    try:
+        name, *arguments = _list(data)
+        return _name(name), arguments
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise InvalidPacket("an event is an array that begins with its name") from error
+
+
+def event_frame(name: str, payload: bytes) -> bytes:
+    """Encode an event with one argument, given as JSON, as a WebSocket frame."""
+    return frame(b'42["%b",%b]' % (name.encode(), payload))
+
+
+def event_of(frame: bytes) -> tuple[str, bytes]:
+    """Take a frame of `event_frame` apart: its name and the JSON of its argument.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    [(_, packet)] = split(frame)
+    name, quote, rest = packet.removeprefix(b'42["').partition(b'"')
+    if not quote or rest[:1] != b"," or rest[-1:] != b"]":
+        raise ValueError("not a frame of one event with one argument")
+    return name.decode(), rest[1:-1]
+
+
+def ack_frame(packet_id: int, answer: bytes) -> bytes:
+    """Encode an ack with one argument, given as JSON."""
+    return frame(b"43%d[%b]" % (packet_id, answer))
+
+
+def connect_frame(sid: str) -> bytes:
+    return frame(b'40{"sid":"%b"}' % sid.encode())
+
+
+def disconnect_frame() -> bytes:
+    return frame(b"41")
+
+
+def connect_error_frame(namespace: bytes, message: str, data: object = None) -> bytes:
+    """Encode a refusal of a CONNECT packet."""
+    error = {"message": message} if data is None else {"message": message, "data": data}
+    return frame(b"44%b%b" % (b"" if namespace == ROOT else namespace + b",", _encode(error)))

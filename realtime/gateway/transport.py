@@ -1,0 +1,173 @@
+"""A WebSocket on a raw transport: what aiohttp answered the upgrade for is ours from then on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from realtime.gateway import websocket
+from realtime.gateway.websocket import CloseCode, Reader
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from realtime.gateway.deadlines import Deadlines
+
+HIGH_WATER_BYTES = 1 << 16
+"""Unsent bytes from which on a connection is looked at more closely."""
+
+
+class Owner(Protocol):
+    """Who uses a WebSocket. All of it is called from the transport's callbacks and must not raise."""
+
+    def received(self, opcode: int, payload: bytes, /) -> None:
+        """A whole text or binary message, in order."""
+
+    def read_all(self) -> None:
+        """What one read brought was handed over: what was collected may go out."""
+
+    def slow(self) -> None:
+        """The peer takes too little: over the limit, or no progress in time."""
+
+    def lost(self, code: int | None, /) -> None:
+        """The WebSocket is gone; nothing follows. `code`: what the peer gave in its close frame."""
+
+
+class Bounds(Protocol):
+    """What all WebSockets of a gateway share."""
+
+    max_message_bytes: int
+    unsent_limit_bytes: int
+    stalls: Deadlines[WebSocket]
+    closings: Deadlines[WebSocket]
+
+
+class WebSocket(asyncio.Protocol):
+    """One WebSocket.
+
+    Args:
+        owner: Receives; may be exchanged (an upgrade does).
+        bounds: Limits and deadlines.
+    """
+
+    __slots__ = ("_bounds", "_closing", "_code", "_paused", "_reader", "_stall_at_s", "_transport", "_written", "owner")
+
+    def __init__(self, owner: Owner, bounds: Bounds) -> None:
+        self.owner = owner
+        self._bounds = bounds
+        self._reader = Reader(bounds.max_message_bytes)
+        self._transport: asyncio.Transport | None = None
+        self._closing = False
+        self._code: int | None = None
+        self._paused = False
+        self._written = 0  # counted only while the peer is behind
+        self._stall_at_s = 0.0
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Take over a transport whose upgrade was answered."""
+        self._transport = transport
+        transport.set_write_buffer_limits(HIGH_WATER_BYTES, HIGH_WATER_BYTES // 4)
+        transport.set_protocol(self)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    def write(self, frames: bytes) -> None:
+        """Write frames; what the peer does not take is counted, and too much of it closes the connection."""
+        if self._transport is None or self._closing:
+            return
+        self._transport.write(frames)
+        if self._paused:
+            self._written += len(frames)
+            if self._transport.get_write_buffer_size() > self._bounds.unsent_limit_bytes:
+                self.owner.slow()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame and close, after what was written before it (RFC 6455 §7.1.1: the server closes first)."""
+        if self._transport is not None and not self._closing:
+            self._transport.write(websocket.close_frame(code, reason))
+            self._closing = True
+            self._transport.close()
+            self._bounds.closings.add(self)
+
+    def abort(self) -> None:
+        """Drop the connection with all that is unsent."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def closing_is_due(self) -> None:
+        """End a close that the peer does not let finish."""
+        self.abort()
+
+    def stall_is_due(self, at_s: float) -> None:
+        """Tell the owner if nothing was taken since the deadline was set."""
+        if not self._paused or at_s != self._stall_at_s or self._transport is None or self._closing:
+            return
+        if self._transport.get_write_buffer_size() >= self._written:
+            self.owner.slow()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        assert self._transport is not None  # both callers looked
+        self._written = self._transport.get_write_buffer_size()
+        self._stall_at_s = self._bounds.stalls.add(self)
+
+    # -- asyncio.Protocol -------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        for opcode, payload in self._reader.feed(data):
+            if self._closing:
+                return
+            if opcode <= websocket.BINARY:
+                self.owner.received(opcode, payload)
+            elif opcode == websocket.PING:
+                self.write(websocket.frame(payload, websocket.PONG))
+            elif opcode == websocket.CLOSE:
+                self._code = int.from_bytes(payload[:2], "big") if payload else 1005  # §7.1.5
+                self.owner.read_all()
+                self.close(self._code if payload else CloseCode.NORMAL)
+                return
+        self.owner.read_all()
+        violation = self._reader.violation
+        if violation is not None:
+            self.close(violation.code, str(violation))
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        if self._transport is not None:
+            self._watch()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+
+    def eof_received(self) -> bool:
+        return False  # a half-closed WebSocket is of no use: close
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._closing = True
+        self.owner.lost(self._code)
+
+
+def take_over(request: web.Request, protocol: WebSocket, head: bytes) -> bool:
+    """Answer an upgrade and take the connection from aiohttp.
+
+    aiohttp's handler, parser and request go; what stays of an idle connection is a transport and our own objects. The
+    handler of the request must return right after this: aiohttp finds its transport gone and forgets the connection.
+
+    Args:
+        head: The whole response, with its empty line, and whatever follows at once.
+
+    Returns:
+        False when the client has gone meanwhile.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return False
+    handler = request.protocol
+    handler.transport = None  # so that aiohttp does not close what is no longer its own
+    handler.connection_lost(None)
+    protocol.attach(transport)
+    transport.write(head)
+    return True
