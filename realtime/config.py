@@ -37,6 +37,7 @@ class Config:
         "", "PostgreSQL of the owner role, for migrations; empty: database_url", "URL", secret=True
     )
     redis_url: str = _setting("", "Redis for the bus and presence; empty: the embedded one", "URL", secret=True)
+    redis_prefix: str = _setting("rt", "prefix of every channel and key in Redis; clusters that share one need different ones")
     node_id: str = _setting("", "this node's name in `ready` and logs; empty: random")
     database_pool_size: int = _setting(10, "connections to PostgreSQL", at_least=2, at_most=1000)
     statement_timeout_ms: int = _setting(4000, "what one SQL statement may take", "ms", at_least=100)

@@ -55,6 +55,8 @@ class Dispatch:
         hub: The register of connections.
         node: This node's id, for `ready`.
         limits: What a connection may do, told in `ready` and held here.
+        connections_per_user: How many one user may have on this node.
+        admit_send: Takes one from a user's budget of sends, or raises RateLimited.
         publish_signal: Sends a signal's frame to the other nodes.
         clock: Monotonic seconds.
         requested: Called with (event name, error code or "ok").
@@ -70,6 +72,8 @@ class Dispatch:
         hub: Hub,
         node: str,
         limits: socket.Limits,
+        connections_per_user: int,
+        admit_send: Callable[[UserId], None],
         publish_signal: Callable[[RoomId, bytes], None],
         clock: Callable[[], float],
         requested: Callable[[str, str], None],
@@ -82,6 +86,8 @@ class Dispatch:
         self._hub = hub
         self._node = node
         self._limits = limits
+        self._connections_per_user = connections_per_user
+        self._admit_send = admit_send
         self._publish_signal = publish_signal
         self._clock = clock
         self._requested = requested
@@ -105,11 +111,14 @@ class Dispatch:
             raise errors.Draining
         if not auth:
             raise errors.TokenMissing
-        return self._accounts.authenticate(decode(_AUTH, auth).token)
+        principal = self._accounts.authenticate(decode(_AUTH, auth).token)
+        if len(self._hub.of_user(principal.user.id)) >= self._connections_per_user:
+            raise errors.TooManyConnections(retry_after_ms=10_000)
+        return principal
 
     def connected(self, connection: Connection) -> None:
         peer = connection.app = Peer(connection)
-        peer.local = self._hub.add(peer)
+        self._hub.add(peer)
         self._presence.connected(peer.user)
         principal = connection.principal
         peer.emit(
@@ -209,10 +218,7 @@ class Dispatch:
         packet_id: int | None,
         name: str,
     ) -> None:
-        assert peer.local is not None  # connected() set it
-        wait_s = peer.local.sends.take(self._clock())
-        if wait_s > 0:
-            raise errors.RateLimited(retry_after_ms=_ms(wait_s))
+        self._admit_send(peer.user)
 
         def done(result: Committed | errors.RealtimeError) -> None:
             if peer.closed:
@@ -304,9 +310,12 @@ class Dispatch:
         for peer in self._hub.of_session(session):
             peer.connection.close(CloseReason.SESSION_ENDED)
 
-    def drain(self) -> None:
-        """Refuse new connections from now on."""
+    def drain(self, spread_ms: int) -> None:
+        """Refuse new connections from now on, and tell those that are here when to come back, spread over that time."""
         self._draining = True
+        peers = list(self._hub)
+        for index, peer in enumerate(peers):
+            peer.emit("server.drain", socket.ServerDrain(reconnect_after_ms=spread_ms * index // len(peers)))
 
 
 def room_added(room: model.Room) -> bytes:

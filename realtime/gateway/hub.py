@@ -2,63 +2,80 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator
 
     from realtime.gateway.peer import Peer
-    from realtime.limits import TokenBucket
     from realtime.model import SessionId, UserId
 
-
-class Local:
-    """A user's connections on this node, and the send budget that they share."""
-
-    __slots__ = ("peers", "sends")
-
-    def __init__(self, sends: TokenBucket) -> None:
-        self.peers: set[Peer] = set()
-        self.sends = sends
+K = TypeVar("K", bound=Hashable)
 
 
 class Hub:
-    """The register of authenticated connections.
+    """The register of authenticated connections."""
 
-    Args:
-        new_bucket: Makes the send budget of a user who has just come.
-    """
+    def __init__(self) -> None:
+        self._users = _Index["UserId"]()
+        self._sessions = _Index["SessionId"]()
+        self._count = 0
 
-    def __init__(self, new_bucket: Callable[[], TokenBucket]) -> None:
-        self._new_bucket = new_bucket
-        self._users: dict[UserId, Local] = {}
-        self._sessions: dict[SessionId, set[Peer]] = {}
+    def __len__(self) -> int:
+        return self._count
 
-    def add(self, peer: Peer) -> Local:
-        local = self._users.get(peer.user)
-        if local is None:
-            local = self._users[peer.user] = Local(self._new_bucket())
-        local.peers.add(peer)
-        self._sessions.setdefault(peer.session, set()).add(peer)
-        return local
+    def add(self, peer: Peer) -> None:
+        self._users.add(peer.user, peer)
+        self._sessions.add(peer.session, peer)
+        self._count += 1
 
     def discard(self, peer: Peer) -> None:
-        local = self._users.get(peer.user)
-        if local is not None:
-            local.peers.discard(peer)
-            if not local.peers:
-                del self._users[peer.user]
-        same = self._sessions.get(peer.session)
-        if same is not None:
-            same.discard(peer)
-            if not same:
-                del self._sessions[peer.session]
+        self._users.discard(peer.user, peer)
+        self._sessions.discard(peer.session, peer)
+        self._count -= 1
 
     def of_user(self, user: UserId) -> list[Peer]:
         """Return the user's connections on this node."""
-        local = self._users.get(user)
-        return list(local.peers) if local else []
+        return self._users.get(user)
 
     def of_session(self, session: SessionId) -> list[Peer]:
         """Return the connections of one sign-in on this node."""
-        return list(self._sessions.get(session, ()))
+        return self._sessions.get(session)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter([peer for user in list(self._users.keys()) for peer in self.of_user(user)])
+
+
+class _Index(Generic[K]):
+    """Many peers under one key. A key with one peer, which is the common case, costs no set of its own."""
+
+    def __init__(self) -> None:
+        self._peers: dict[K, Peer | set[Peer]] = {}
+
+    def keys(self) -> Iterable[K]:
+        return self._peers.keys()
+
+    def add(self, key: K, peer: Peer) -> None:
+        found = self._peers.get(key)
+        if found is None:
+            self._peers[key] = peer
+        elif isinstance(found, set):
+            found.add(peer)
+        else:
+            self._peers[key] = {found, peer}
+
+    def discard(self, key: K, peer: Peer) -> None:
+        found = self._peers.get(key)
+        if isinstance(found, set):
+            found.discard(peer)
+            if not found:
+                del self._peers[key]
+        elif found is peer:
+            del self._peers[key]
+
+    def get(self, key: K) -> list[Peer]:
+        found = self._peers.get(key)
+        if found is None:
+            return []
+        return list(found) if isinstance(found, set) else [found]

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from realtime.gateway.connection import Connection
-    from realtime.gateway.hub import Local
     from realtime.model import RoomId, SessionId, UserId
 
 _encode = msgspec.json.Encoder().encode
@@ -27,7 +26,7 @@ class Peer:
         connection: Authenticated.
     """
 
-    __slots__ = ("closed", "connection", "local", "rooms", "session", "signals", "tail", "user", "waiting")
+    __slots__ = ("closed", "connection", "rooms", "session", "signals", "tail", "user", "waiting")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -35,7 +34,6 @@ class Peer:
         self.session: SessionId = connection.principal.session
         self.rooms: set[RoomId] = set()
         self.signals: dict[RoomId, TokenBucket] = {}
-        self.local: Local | None = None
         self.tail: Task[None] | None = None
         self.waiting: list[Coroutine[None, None, None]] = []
         self.closed = False

@@ -1,0 +1,1 @@
+"""Who is there: users with a live connection on some node."""
