@@ -2,6 +2,395 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
+import gc
 import logging
+import os
+import pathlib
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import uvloop
+from aiohttp import web
+
+from realtime import engines, errors
+from realtime.api.address import client_address
+from realtime.api.app import mount
+from realtime.api.ports import Services
+from realtime.auth.keys import KeyRing
+from realtime.auth.passwords import Passwords
+from realtime.auth.service import Accounts
+from realtime.auth.service import Settings as AccountSettings
+from realtime.config import ConfigError, data_path
+from realtime.contract import rest, socket
+from realtime.contract.types import MAX_BODY_CHARS
+from realtime.gateway.dispatch import Dispatch, room_added
+from realtime.gateway.hub import Hub
+from realtime.gateway.server import Gateway, GatewayConfig
+from realtime.gateway.socketio import event_frame, event_of
+from realtime.limits import Buckets
+from realtime.model import UserId, uuid7
+from realtime.nodes import Nodes
+from realtime.presence.lease import Lease
+from realtime.presence.service import Presence
+from realtime.rooms.bus import Bus
+from realtime.rooms.feeds import Feeds
+from realtime.rooms.feeds import Settings as FeedSettings
+from realtime.rooms.frames import EventCodec
+from realtime.rooms.service import Rooms
+from realtime.rooms.writer import Writer
+from realtime.store import migrate as migrations
+from realtime.store.events import EventStore
+from realtime.store.pool import Database
+from realtime.store.provision import Urls, provision
+from realtime.store.rooms import RoomStore
+from realtime.store.sessions import SessionStore
+from realtime.store.signing_keys import SigningKeyStore
+from realtime.store.users import UserStore
+from realtime.telemetry import logs, loop_lag
+from realtime.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from realtime.config import Config
 
 logger = logging.getLogger(__name__)
+
+BACKLOG = 4096  # of connections not yet accepted: after a restart everybody comes back at once
+_DRAIN_EACH = 50  # connections closed in one step of a drain
+_WEB = pathlib.Path(__file__).parent / "web"
+
+
+class Node:
+    """One node: all its parts, wired.
+
+    Args:
+        config: The settings.
+        database_url: Of the application role.
+        redis_url: Of the bus.
+    """
+
+    def __init__(self, config: Config, database_url: str, redis_url: str) -> None:
+        self.config = config
+        self.metrics = metrics = Metrics()
+        self.id = config.node_id or os.urandom(4).hex()
+        self._draining = False
+
+        self.database = Database(
+            database_url,
+            size=config.database_pool_size,
+            statement_timeout_ms=config.statement_timeout_ms,
+            lock_timeout_ms=config.lock_timeout_ms,
+        )
+        users, rooms = UserStore(self.database), RoomStore(self.database)
+        log = EventStore(self.database)
+
+        self.bus = Bus(
+            redis_url,
+            config.redis_prefix,
+            os.urandom(8),
+            nodes := Nodes(lambda message: self.bus.publish_control(message)),
+            refused=metrics.bus_refused.inc,
+            dropped=metrics.bus_dropped.inc,
+            health=self._bus_health,
+        )
+        # Presence names this run of the node, not the node: what a killed run left must not be taken for ours.
+        this_run = f"{self.id}.{os.urandom(4).hex()}"
+        self.presence = Presence(
+            this_run, Lease(redis_url, config.redis_prefix, this_run), nodes.presence_changed, time.monotonic
+        )
+        codec = EventCodec(event_frame, event_of)
+        self.feeds = Feeds(
+            rooms,
+            log,
+            self.bus,
+            codec,
+            FeedSettings(
+                memory_events=config.feed_memory_events,
+                memory_bytes=config.feed_memory_bytes,
+                resume_events=config.resume_max_events,
+            ),
+            delivered=metrics.delivered,
+            repaired=metrics.repaired.inc,
+        )
+        self.writer = Writer(
+            log,
+            self.feeds.committed,
+            flushed=metrics.flushed,
+            lanes=config.writer_lanes,
+            queue=config.writer_queue,
+            batch=config.batch_max,
+        )
+        self.rooms = Rooms(
+            rooms,
+            log,
+            self.writer,
+            self.feeds,
+            new_id,
+            lambda user, room: nodes.tell(user, "room.added", room_added(room)),
+            nodes.expel,
+        )
+        self.keys = KeyRing(
+            SigningKeyStore(self.database), config.signing_key_rotation_s, config.access_token_ttl_s + config.token_grace_s
+        )
+        self.accounts = Accounts(
+            users,
+            SessionStore(self.database),
+            Passwords(config.password_threads, config.password_queue),
+            self.keys,
+            AccountSettings(
+                issuer=config.token_issuer,
+                audience=config.token_audience,
+                access_ttl_s=config.access_token_ttl_s,
+                grace_s=config.token_grace_s,
+                refresh_ttl_s=config.refresh_token_ttl_s,
+                login_rate_per_min=config.login_rate_per_min,
+                register_rate_per_min=config.register_rate_per_min,
+            ),
+            new_id,
+            time.time,
+            nodes.session_over,
+            lambda session: self.dispatch.end_session(session),
+        )
+        self.hub = Hub()
+        self._sends = Buckets(config.send_rate, config.send_burst)
+        self.dispatch = Dispatch(
+            self.accounts,
+            self.rooms,
+            self.feeds,
+            self.presence,
+            codec,
+            self.hub,
+            self.id,
+            limits(config),
+            config.connections_per_user,
+            self._admit_send,
+            self.bus.publish_signal,
+            time.monotonic,
+            metrics.requested,
+        )
+        nodes.feeds, nodes.dispatch, nodes.accounts, nodes.presence = self.feeds, self.dispatch, self.accounts, self.presence
+        self.gateway = Gateway(
+            gateway_config(config), self.dispatch, closed=lambda reason: metrics.closed.labels(reason.value).inc()
+        )
+        self.web = web.Application()
+        self.web.add_routes(self.gateway.routes())
+        services = Services(
+            accounts=self.accounts,
+            rooms=self.rooms,
+            users=users,
+            health=self._health,
+            metrics=self._render_metrics,
+            admit_send=self._admit_send,
+            observe=metrics.observed,
+        )
+        mount(
+            self.web,
+            services,
+            cors_origins=config.origins,
+            trusted=config.proxies,
+            max_body_bytes=config.max_packet_bytes,
+            static=_WEB,
+        )
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open every part in order; close them in reverse."""
+        async with contextlib.AsyncExitStack() as stack:
+            for part in (self.database, self.bus, self.presence, self.accounts):
+                await part.open()
+                stack.push_async_callback(part.close)
+            self.feeds.open()
+            stack.push_async_callback(self.feeds.close)
+            stack.push_async_callback(self.writer.close)
+            stack.callback(self.gateway.close)
+            lag = asyncio.create_task(loop_lag.watch(self.metrics.loop_lag.observe))
+            stack.callback(lag.cancel)
+            yield
+
+    async def drain(self, within_s: float) -> None:
+        """Refuse new connections, tell the others to come back, and close them little by little."""
+        self._draining = True
+        count = len(self.gateway)
+        self.gateway.refuse_new()
+        spread_s = min(within_s / 2, count / 1000)
+        self.dispatch.drain(int(spread_s * 1000))
+        while len(self.gateway):
+            self.gateway.close_some(_DRAIN_EACH)
+            await asyncio.sleep(spread_s * _DRAIN_EACH / max(count, _DRAIN_EACH))
+
+    def _admit_send(self, user: UserId) -> None:
+        wait_s = self._sends.take(user, time.monotonic())
+        if wait_s > 0:
+            raise errors.RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+
+    def _bus_health(self, healthy: bool) -> None:
+        self.metrics.bus_healthy.set(healthy)
+        if not healthy:
+            self.presence.suspend()
+
+    async def _health(self) -> rest.Health:
+        checks = {"node": "draining" if self._draining else "ok", "bus": "ok" if self.bus.healthy else "away"}
+        try:
+            await self.database.fetchrow("SELECT 1")
+            checks["postgresql"] = "ok"
+        except errors.Unavailable:
+            checks["postgresql"] = "away"
+        ready = all(state == "ok" for state in checks.values())
+        return rest.Health(status="ok" if ready else "unready", checks=checks)
+
+    def _render_metrics(self) -> tuple[bytes, str]:
+        self.metrics.connections.set(len(self.hub))
+        self.metrics.rooms.set(len(self.feeds))
+        self.metrics.writer_waiting.set(self.writer.waiting)
+        return self.metrics.render()
+
+
+def limits(config: Config) -> socket.Limits:
+    """What a connection may do, as `ready` tells it."""
+    return socket.Limits(
+        body_chars=MAX_BODY_CHARS,
+        packet_bytes=config.max_packet_bytes,
+        subscriptions=config.subscriptions_per_connection,
+        sends_per_s=config.send_rate,
+        sends_burst=config.send_burst,
+        signals_per_s=config.signal_rate,
+        resume_events=config.resume_max_events,
+    )
+
+
+def gateway_config(config: Config) -> GatewayConfig:
+    proxies = config.proxies
+    return GatewayConfig(
+        ping_interval_s=config.ping_interval_s,
+        ping_timeout_s=config.ping_timeout_s,
+        connect_timeout_s=config.connect_timeout_s,
+        stall_s=config.stall_s,
+        token_grace_s=config.token_grace_s,
+        max_packet_bytes=config.max_packet_bytes,
+        unsent_limit_bytes=config.unsent_limit_bytes,
+        connections_per_address=config.connections_per_address,
+        origins=config.origins,
+        client_address=lambda request: client_address(
+            request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", [])), proxies
+        ),
+    )
+
+
+def new_id() -> str:
+    """Make an id: time-ordered, so that indexes grow at their end, and unguessable."""
+    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+def run(config: Config) -> int:
+    """Run one node until SIGTERM or SIGINT; return the exit status."""
+    logs.configure(config.log_level, config.log_format)
+    with embedded(config) as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, *found))
+
+
+async def migrate(config: Config) -> int:
+    """Bring the schema up to date; return the exit status."""
+    logs.configure(config.log_level, config.log_format)
+    with embedded(config, redis=False) as (superuser_url, _):
+        urls = await _urls(config, superuser_url)
+        applied = await _migrate(urls)
+    print("\n".join(applied) if applied else "The schema is up to date.")
+    return 0
+
+
+@contextlib.contextmanager
+def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]:
+    """Start the embedded engines that the settings give no URL for.
+
+    Yields:
+        The superuser's URL of the embedded PostgreSQL (empty: not embedded), and the URL of Redis.
+    """
+    wanted: list[engines.Engine] = []
+    superuser_url, redis_url = "", config.redis_url
+    needs_redis = redis and not config.redis_url
+    if config.database_url and not needs_redis:
+        yield superuser_url, redis_url
+        return
+    data = engines.DataDirectory(data_path(config))
+    try:
+        if not config.database_url:
+            postgres = engines.Postgres(data.path)
+            superuser_url = postgres.dsn
+            wanted.append(postgres)
+        if needs_redis:
+            server = engines.Redis(data.path)
+            redis_url = server.url
+            wanted.append(server)
+        engines.start_all(wanted)
+        try:
+            yield superuser_url, redis_url
+        finally:
+            engines.stop_all(wanted)
+    finally:
+        data.close()
+
+
+async def _urls(config: Config, superuser_url: str) -> Urls:
+    if superuser_url:
+        return await provision(superuser_url)
+    return Urls(config.migrate_database_url or config.database_url, config.database_url)
+
+
+async def _migrate(urls: Urls) -> list[str]:
+    try:
+        return await migrations.apply(urls.owner)
+    except migrations.MigrationError as error:
+        raise ConfigError(f"The database cannot be migrated: {error}.") from error
+    except Exception as error:
+        if not isinstance(error, (OSError, asyncio.TimeoutError)) and type(error).__module__.split(".")[0] != "asyncpg":
+            raise
+        raise ConfigError(f"PostgreSQL cannot be used for the migration: {error}") from error
+
+
+async def _serve(config: Config, superuser_url: str, redis_url: str) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, functools.partial(_stop, stop))
+    urls = await _urls(config, superuser_url)
+    for name in await _migrate(urls):
+        logger.info("applied migration %s", name)
+    node = Node(config, urls.application, redis_url)
+    async with node.open():
+        runner = web.AppRunner(node.web, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=5)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)
+            try:
+                await site.start()
+            except OSError as error:
+                raise ConfigError(f"Cannot listen on {config.host}:{config.port}: {error.strerror}.") from error
+            port = runner.addresses[0][1]
+            print(f"Realtime is at http://{_shown(config.host)}:{port}  (stop with Ctrl-C)", file=sys.stderr, flush=True)
+            # What lives now lives long: the collector need not look at it again (docs/decisions/003-engine.md).
+            gc.collect()
+            gc.freeze()
+            await stop.wait()
+            logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
+            await node.drain(config.drain_s)
+        finally:
+            await runner.cleanup()
+    return 0
+
+
+def _stop(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        os._exit(1)  # asked twice: whoever is waiting does not want to; PostgreSQL and Redis end with us
+    stop.set()
+
+
+def _shown(host: str) -> str:
+    if host in ("", "0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -53,5 +53,5 @@ def _print(settings: config.Config) -> None:
 
 
 def _help(one: dataclasses.Field[object]) -> str:
-    text = one.metadata["meaning"] + (f" ({one.metadata['unit']})" if one.metadata["unit"] else "")
+    text: str = one.metadata["meaning"] + (f" ({one.metadata['unit']})" if one.metadata["unit"] else "")
     return (text + f"; default: {one.default}").replace("%", "%%")

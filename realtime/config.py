@@ -103,9 +103,9 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
             if key not in fields:
                 raise ConfigError(f"{name} is not a setting; `realtime config` lists them all.")
             values[key] = _parse(fields[key], text, name)
-    for key, text in flags.items():
-        if text is not None:
-            values[key] = _parse(fields[key], text, "--" + key.replace("_", "-"))
+    for key, given in flags.items():
+        if given is not None:
+            values[key] = _parse(fields[key], given, "--" + key.replace("_", "-"))
     config = Config(**values)
     try:
         config.proxies  # noqa: B018 - parsed here, so that a wrong one stops the start
@@ -129,7 +129,7 @@ def data_path(config: Config) -> pathlib.Path:
 
 def _parse(one: dataclasses.Field[Any], text: str, name: str) -> Any:
     facts = one.metadata
-    kind = type(one.default)
+    kind: Any = type(one.default)
     shown = "this value" if facts["secret"] else repr(text)
     if kind is str:
         if facts["choices"] and text not in facts["choices"]:

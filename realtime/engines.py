@@ -64,7 +64,8 @@ class DataDirectory:
             holder = self._lock.read().strip() or "unknown"
             self._lock.close()
             raise EngineError(
-                f"Another server (process {holder}) uses the data directory {path}: stop it, or give this one its own with --data-dir."
+                f"Another server (process {holder}) uses the data directory {path}: "
+                "stop it, or give this one its own with --data-dir."
             ) from error
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
@@ -321,7 +322,6 @@ def spawn(
     command: Sequence[str], output: int, user: pwd.struct_passwd | None, death_signal: signal.Signals
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own (Ctrl-C is for us, not for it), which the kernel ends when we die."""
-    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user is not None else {}
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -331,7 +331,9 @@ def spawn(
         env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
         start_new_session=True,
         preexec_fn=_die_with_parent(death_signal),
-        **identity,  # type: ignore[arg-type]
+        user=user.pw_uid if user is not None else None,
+        group=user.pw_gid if user is not None else None,
+        extra_groups=[] if user is not None else None,
     )
 
 

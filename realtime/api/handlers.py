@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_USERS = 100
 
 
-class EncodedEvents(Answer):
+class EncodedEvents(Answer, frozen=True):
     """`rest.Events`, of events that are JSON already."""
 
     events: list[msgspec.Raw]

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from realtime.contract.decode import decode, invalid
@@ -21,7 +21,7 @@ BODY_TIMEOUT_S = 20.0
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})\Z")
 
 
-class NoBody(Request):
+class NoBody(Request, frozen=True):
     """A request that has nothing to say; `{}` is taken too."""
 
 
@@ -46,13 +46,16 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     raw = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
+            if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # aiohttp counts the answer's own bytes from here
             async for piece in request.content.iter_any():
                 raw += piece
                 if len(raw) > limit_bytes:
                     raise PayloadTooLarge
     except TimeoutError as error:
         raise InvalidRequest("The body did not arrive in time.") from error
-    except (HttpProcessingError, web.RequestPayloadError) as error:
+    except (HttpProcessingError, web.RequestPayloadError, ConnectionError) as error:
         raise InvalidRequest("The body broke off or is malformed.") from error
     if raw and request.content_type != "application/json":
         raise UnsupportedMediaType

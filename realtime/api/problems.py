@@ -49,21 +49,6 @@ def answer(error: RealtimeError) -> web.Response:
     return response
 
 
-def from_http(exception: web.HTTPException) -> RealtimeError:
-    """Translate what aiohttp itself refuses."""
-    by_status: dict[int, type[RealtimeError]] = {
-        404: errors.NotFound,
-        405: errors.MethodNotAllowed,
-        413: errors.PayloadTooLarge,
-        415: errors.UnsupportedMediaType,
-    }
-    if exception.status in by_status:
-        return by_status[exception.status]()
-    if exception.status < 500:
-        return errors.InvalidRequest("The request is malformed.")
-    return errors.Internal()
-
-
 def errors_of(route: Route[Any, Any]) -> list[type[RealtimeError]]:
     """List every refusal that a route may answer, in the order of the error tree."""
     kinds: set[type[RealtimeError]] = {errors.Internal, errors.InvalidRequest, *route.errors}

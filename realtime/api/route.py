@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from realtime.contract.rest import MAX_SEQ
 from realtime.errors import InvalidRequest, TokenMissing
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from realtime.contract.types import Request
     from realtime.errors import RealtimeError
     from realtime.model import Principal, User, UserId
-
-MAX_SEQ = 2**53 - 1  # what every client's numbers hold exactly (RFC 7493 §2.2)
 
 
 class NoInput:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from realtime import model
 from realtime.contract.types import Time, time
 from realtime.model import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class RoomEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind"):
@@ -70,11 +75,11 @@ class MemberRoleChanged(RoomEvent, tag=EventKind.MEMBER_ROLE_CHANGED.value):
 
 AnyEvent = MessageCreated | MessageEdited | MessageDeleted | MemberJoined | MemberLeft | MemberRemoved | MemberRoleChanged
 STRUCT_BY_KIND: dict[EventKind, type[RoomEvent]] = {
-    EventKind(kind.__struct_config__.tag): kind for kind in RoomEvent.__subclasses__()
+    EventKind(str(kind.__struct_config__.tag)): kind for kind in RoomEvent.__subclasses__()
 }
 _TIMES = {"at", "edited_at", "deleted_at"}
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(AnyEvent).decode
+_decode: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 
 
 def encode_event(event: model.Event) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,7 +22,6 @@ from realtime.contract.types import (
     Room,
     RoomId,
     RoomName,
-    Seq,
     Since,
     Time,
     User,
@@ -30,8 +29,12 @@ from realtime.contract.types import (
     Username,
 )
 
+MAX_SEQ = 2**53 - 1  # what every client's numbers hold exactly (RFC 7493 §2.2)
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store it, nor compare with it
-PageLimit = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
+PageLimit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description=f"How many to answer, at most {MAX_PAGE}.")]
+RefreshToken = Annotated[str, Meta(min_length=1, max_length=256, description="Works once; the answer brings the next.")]
+HeadSeq = Annotated[int, Meta(description="The room's last seq.")]
+HasMore = Annotated[bool, Meta(description="There are more: go on behind the last one of this page.")]
 
 
 class Register(Request):
@@ -46,22 +49,22 @@ class Login(Request):
 
 
 class RefreshRequest(Request):
-    refresh_token: Annotated[str, Meta(min_length=1, max_length=256)]
+    refresh_token: RefreshToken
 
 
 class LogoutRequest(Request):
     """The body may be left out when the request carries an access token."""
 
-    refresh_token: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    refresh_token: RefreshToken | None = None
 
 
 class SignedIn(Answer):
-    """`expires_in` is the access token's life in seconds. The refresh token works once."""
+    """Somebody signed in. Send the access token as `Authorization: Bearer …` and on the socket."""
 
     user: User
     access_token: str
-    refresh_token: str
-    expires_in: int
+    refresh_token: Annotated[str, Meta(description="Works once; the answer to it brings the next.")]
+    expires_in: Annotated[int, Meta(description="The access token's life in seconds.")]
     token_type: Literal["Bearer"] = msgspec.field(default_factory=lambda: "Bearer")
 
 
@@ -70,7 +73,7 @@ class CreateRoom(Request):
 
     kind: model.RoomKind
     name: RoomName | None = None
-    members: Annotated[list[UserId], Meta(max_length=200)] = []
+    members: Annotated[list[UserId], Meta(max_length=200)] = msgspec.field(default_factory=list)
 
 
 class ListRooms(Request):
@@ -83,7 +86,7 @@ class ListRooms(Request):
 
 class Rooms(Answer):
     rooms: list[Room]
-    has_more: bool = msgspec.field(default_factory=lambda: False)
+    has_more: HasMore = msgspec.field(default_factory=lambda: False)
 
 
 class AddMember(Request):
@@ -102,7 +105,7 @@ class ListMembers(Request):
 
 class Members(Answer):
     members: list[Member]
-    has_more: bool = msgspec.field(default_factory=lambda: False)
+    has_more: HasMore = msgspec.field(default_factory=lambda: False)
 
 
 class FindUsers(Request):
@@ -143,9 +146,9 @@ class Sent(Answer):
 class ListMessages(Request):
     """At most one of `before`, `after`, `around` (each a seq); none means the latest."""
 
-    before: Seq | None = None
-    after: Since | None = None
-    around: Seq | None = None
+    before: Annotated[int, Meta(ge=1, le=MAX_SEQ, description="Only messages before this seq.")] | None = None
+    after: Annotated[int, Meta(ge=0, le=MAX_SEQ, description="Only messages after this seq.")] | None = None
+    around: Annotated[int, Meta(ge=1, le=MAX_SEQ, description="Messages on both sides of this seq, and its own.")] | None = None
     limit: PageLimit = DEFAULT_PAGE
 
 
@@ -166,9 +169,9 @@ class Messages(Answer):
     """Ascending by `seq`."""
 
     messages: list[Message]
-    head_seq: int
-    has_before: bool
-    has_after: bool
+    head_seq: HeadSeq
+    has_before: Annotated[bool, Meta(description="There are messages before the first one of this page.")]
+    has_after: Annotated[bool, Meta(description="There are messages after the last one of this page.")]
 
 
 class ListEvents(Request):
@@ -180,8 +183,8 @@ class Events(Answer):
     """Ascending by `seq`, of every kind."""
 
     events: list[events.AnyEvent]
-    head_seq: int
-    has_more: bool
+    head_seq: HeadSeq
+    has_more: HasMore
 
 
 class Problem(Answer):
@@ -190,15 +193,15 @@ class Problem(Answer):
     title: str
     status: int
     detail: str
-    code: str
-    retryable: bool
+    code: Annotated[str, Meta(description="Stable: branch on this.")]
+    retryable: Annotated[bool, Meta(description="The same request can succeed later.")]
     type: str = msgspec.field(default_factory=lambda: "about:blank")
-    retry_after_ms: int | None = None
-    field: str | None = None
+    retry_after_ms: Annotated[int, Meta(description="How long to wait first, where that is known.")] | None = None
+    field: Annotated[str, Meta(description="The path of the field that does not fit, as `$.rooms[0].since`.")] | None = None
 
 
 class Health(Answer):
     """`checks` names each part and says `ok` or what is wrong."""
 
     status: Literal["ok", "unready"]
-    checks: dict[str, Any] = {}
+    checks: dict[str, str] = msgspec.field(default_factory=dict)

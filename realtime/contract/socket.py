@@ -1,4 +1,4 @@
-"""The Socket.IO surface: requests with their acks, and what the server emits. AsyncAPI is generated from `REQUESTS` and `EMITTED`."""
+"""The Socket.IO surface: requests with their acks, and what the server emits. AsyncAPI comes from `REQUESTS` and `EMITTED`."""
 
 from __future__ import annotations
 

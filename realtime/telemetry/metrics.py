@@ -45,6 +45,9 @@ class Metrics:
     def requested(self, event: str, outcome: str) -> None:
         self.requests.labels(event, outcome).inc()
 
+    def observed(self, method: str, route: str, status: int, seconds: float) -> None:
+        self.http.labels(method, route, str(status)).observe(seconds)
+
     def render(self) -> tuple[bytes, str]:
         """Return the page for Prometheus and its content type."""
         return exposition.generate_latest(self.registry), exposition.CONTENT_TYPE_LATEST

@@ -1,0 +1,83 @@
+"""Puts the REST surface, the documents, the probes and the browser client on an aiohttp application."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from realtime.api import asyncapi, docs, openapi, probes
+from realtime.api.edge import PAGE, Edge
+from realtime.api.operations import operation
+from realtime.api.routes import ROUTES
+from realtime.api.site import add_site
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Sequence
+
+    from realtime.api.address import Network
+    from realtime.api.edge import Handler
+    from realtime.api.ports import Services
+
+_READ_AGAIN = {"Cache-Control": "no-cache"}
+
+
+def mount(
+    app: web.Application,
+    services: Services,
+    *,
+    cors_origins: Sequence[str],
+    trusted: Sequence[Network],
+    max_body_bytes: int,
+    static: pathlib.Path | None,
+) -> None:
+    """Route everything but the socket.
+
+    A path that the application routes elsewhere (`/socket.io/`), before or after, stays there: the router tries the most
+    specific path first. Everything else is answered here, so call it once.
+
+    Args:
+        app: The application, not yet started.
+        services: What the routes call.
+        cors_origins: Origins of browser pages elsewhere that may call `/api`; `*` for all.
+        trusted: The proxies whose X-Forwarded-For is believed.
+        max_body_bytes: How long the body of a request may be.
+        static: The folder of the built browser client.
+    """
+    edge = Edge(app, cors_origins, services.observe)
+    by_path: dict[str, dict[str, Handler]] = {}
+    for route in ROUTES:
+        by_path.setdefault(route.path, {})[route.method] = operation(route, services, trusted, max_body_bytes)
+    for path, handlers in by_path.items():
+        edge.add(path, handlers)
+    edge.add("/healthz", {"GET": probes.healthz})
+    edge.add("/readyz", {"GET": probes.readyz(services)})
+    edge.add("/metrics", {"GET": probes.metrics(services)})
+    _add_documents(edge)
+    add_site(edge, static)
+    edge.add_fallback()
+
+
+def _add_documents(edge: Edge) -> None:
+    rest, live, page = _documents()
+    edge.add("/api/openapi.json", {"GET": _fixed(rest, "application/json", _READ_AGAIN)})
+    edge.add("/api/asyncapi.json", {"GET": _fixed(live, "application/json", _READ_AGAIN)})
+    edge.add("/api/docs", {"GET": _fixed(page, "text/html", {})}, PAGE)
+    edge.add("/api/docs.css", {"GET": _fixed(docs.style(), "text/css", {})}, PAGE)
+
+
+@functools.cache  # nothing goes in, so the same comes out; tests mount the surface hundreds of times
+def _documents() -> tuple[bytes, bytes, bytes]:
+    rest, live = openapi.document(), asyncapi.document()
+    return msgspec.json.encode(rest), msgspec.json.encode(live), docs.page(rest, live).encode()
+
+
+def _fixed(body: bytes, content_type: str, headers: dict[str, str]) -> Handler:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        charset = "utf-8" if content_type.startswith("text/") else None
+        return web.Response(body=body, content_type=content_type, charset=charset, headers=headers)
+
+    return serve

@@ -1,0 +1,149 @@
+"""The ring around every handler: refusals become problems, headers are put on, and the time is taken."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from realtime import errors
+from realtime.api import cors, problems
+from realtime.errors import RealtimeError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from typing import TypeAlias
+
+    Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Observe: TypeAlias = Callable[[str, str, int, float], None]
+
+logger = logging.getLogger(__name__)
+
+UNMATCHED = "unmatched"
+WENT_AWAY = 499  # nginx' number for a client that closed the connection before there was an answer
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Server": "realtime",  # in place of the versions of Python and aiohttp
+}
+API = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+PAGE_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+PAGE = {"Cache-Control": "no-cache", "Content-Security-Policy": PAGE_POLICY}
+
+
+class Edge:
+    """Puts routes on an application, each inside the ring.
+
+    Args:
+        app: Where routes are added.
+        cors_origins: Origins of pages elsewhere that may call `/api`; `*` for all.
+        observe: Called after each request with (method, route, status, seconds). Methods that nobody defined are
+            counted as OTHER and unknown paths as `UNMATCHED`: clients must not be able to make labels.
+    """
+
+    def __init__(self, app: web.Application, cors_origins: Sequence[str], observe: Observe) -> None:
+        self._app = app
+        self._cors_origins = frozenset(cors_origins)
+        self._observe = observe
+
+    def add(self, path: str, handlers: Mapping[str, Handler], headers: Mapping[str, str] = API, *, template: str = "") -> None:
+        """Route a path: the methods given, HEAD with GET, OPTIONS, and 405 for every other.
+
+        Args:
+            path: In aiohttp's form.
+            handlers: By method.
+            headers: Set on each answer of this path that does not set them itself.
+            template: What `observe` is told; the path by default.
+        """
+        resource = self._app.router.add_resource(path)
+        name = template or path
+        for method, handler in handlers.items():
+            inside = self._ring(handler, name, headers)
+            resource.add_route(method, inside, expect_handler=_expect_nothing_yet)
+            if method == "GET":
+                resource.add_route("HEAD", inside, expect_handler=_expect_nothing_yet)
+        other = self._ring(self._other_methods(handlers), name, headers)
+        resource.add_route("*", other, expect_handler=_expect_nothing_yet)
+
+    def add_fallback(self) -> None:
+        """Answer every path that nothing else takes. The router tries the most specific path first, this one last."""
+
+        async def unknown(request: web.Request) -> web.StreamResponse:
+            if _is_preflight(request):
+                return self._preflight(request)  # so that the page gets to see the 404, and not an opaque failure
+            raise errors.NotFound
+
+        self._app.router.add_resource("/{path:.*}").add_route(
+            "*", self._ring(unknown, UNMATCHED, API), expect_handler=_expect_nothing_yet
+        )
+
+    def _other_methods(self, taken: Iterable[str]) -> Handler:
+        methods = [method for method in ("GET", "HEAD", "POST", "PATCH", "DELETE") if method in taken]
+        if "GET" in methods:
+            methods.insert(1, "HEAD")
+        allow = ", ".join((*methods, "OPTIONS"))
+
+        async def other(request: web.Request) -> web.StreamResponse:
+            if _is_preflight(request):
+                return self._preflight(request)
+            if request.method == "OPTIONS":
+                return web.Response(status=204, headers={"Allow": allow})
+            response = problems.answer(errors.MethodNotAllowed())
+            response.headers["Allow"] = allow
+            return response
+
+        return other
+
+    def _preflight(self, request: web.Request) -> web.Response:
+        return web.Response(status=204, headers=cors.preflight_headers(request.headers.get("Origin"), self._cors_origins))
+
+    def _ring(self, handler: Handler, name: str, headers: Mapping[str, str]) -> Handler:
+        fixed = {**SECURITY, **headers}
+
+        async def ring(request: web.Request) -> web.StreamResponse:
+            started_s = time.perf_counter()
+            status = WENT_AWAY
+            try:
+                response = await _answer(handler, request, name)
+                status = response.status
+            finally:
+                method = request.method if request.method in KNOWN_METHODS else "OTHER"
+                self._observe(method, name, status, time.perf_counter() - started_s)
+            for key, value in fixed.items():
+                response.headers.setdefault(key, value)
+            if request.path.startswith("/api/"):
+                response.headers.update(cors.answer_headers(request.headers.get("Origin"), self._cors_origins))
+            return response
+
+        return ring
+
+
+async def _answer(handler: Handler, request: web.Request, name: str) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RealtimeError as error:
+        if error.status == 500:
+            logger.exception("request failed", extra={"method": request.method, "route": name})
+        response = problems.answer(error)
+        if isinstance(error, errors.PayloadTooLarge):
+            response.force_close()  # what is left of the body is not worth reading
+        return response
+    except Exception:
+        # Neither path nor body: they hold ids and what people wrote.
+        logger.exception("request failed", extra={"method": request.method, "route": name})
+        return problems.answer(errors.Internal())
+
+
+def _is_preflight(request: web.Request) -> bool:
+    return request.method == "OPTIONS" and "Origin" in request.headers and "Access-Control-Request-Method" in request.headers
+
+
+async def _expect_nothing_yet(request: web.Request) -> None:
+    """Leave `Expect: 100-continue` to `input.read_body`, so that a refused upload is never sent (RFC 9110 §10.1.1)."""

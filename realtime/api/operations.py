@@ -1,0 +1,78 @@
+"""From a line of the route table to a handler: token, query, body, call, answer, in that order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from realtime.api.address import client_address
+from realtime.api.input import bearer_token, body_decoder, query_decoder, read_body
+from realtime.api.route import Auth, Call
+from realtime.errors import RealtimeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime.api.address import Network
+    from realtime.api.edge import Handler
+    from realtime.api.ports import Accounts, Services
+    from realtime.api.route import Route
+    from realtime.model import Principal
+
+_encode = msgspec.json.Encoder().encode
+
+
+def operation(route: Route[Any, Any], services: Services, trusted: Sequence[Network], max_body_bytes: int) -> Handler:
+    """Make the handler of a route.
+
+    Args:
+        route: What it takes and does.
+        services: What it may call.
+        trusted: The proxies whose X-Forwarded-For is believed.
+        max_body_bytes: How long a body may be.
+    """
+    decode_query = query_decoder(route.query)
+    decode_body = body_decoder(route.body, optional=route.body_optional)
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        principal, refusal = _who(route.auth, services.accounts, request)
+        query = decode_query(request)
+        # A body of GET has no meaning (RFC 9110 §9.3.1); the connection skips over it.
+        raw = b"" if route.method == "GET" else await read_body(request, max_body_bytes)
+        reply = await route.handler(
+            Call(
+                services=services,
+                path=request.match_info,
+                body=decode_body(raw),
+                query=query,
+                address=client_address(request.remote or "", _forwarded(request), trusted),
+                principal=principal,
+                refusal=refusal,
+            )
+        )
+        if reply.value is None:
+            return web.Response(status=reply.status, headers=reply.headers)
+        return web.Response(
+            status=reply.status, body=_encode(reply.value), content_type="application/json", headers=reply.headers
+        )
+
+    return serve
+
+
+def _who(auth: Auth, accounts: Accounts, request: web.Request) -> tuple[Principal | None, RealtimeError | None]:
+    """Return who asks, and where nobody needs to, why a token that was given does not count."""
+    if auth is Auth.NONE or (auth is Auth.OPTIONAL and "Authorization" not in request.headers):
+        return None, None
+    try:
+        return accounts.authenticate(bearer_token(request)), None
+    except RealtimeError as error:
+        if auth is Auth.REQUIRED:
+            raise
+        return None, error
+
+
+def _forwarded(request: web.Request) -> str | None:
+    values = request.headers.getall("X-Forwarded-For", [])
+    return ",".join(values) if values else None

@@ -1,0 +1,58 @@
+"""What load balancers and Prometheus ask."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from realtime.contract import rest
+
+if TYPE_CHECKING:
+    from realtime.api.edge import Handler
+    from realtime.api.ports import Services
+
+logger = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 2.0
+_encode = msgspec.json.Encoder().encode
+
+
+async def healthz(request: web.Request) -> web.StreamResponse:
+    """The process lives and its loop turns. Nothing else: a restart does not mend what is outside."""
+    return _health(rest.Health(status="ok"))
+
+
+def readyz(services: Services) -> Handler:
+    """Make the handler that tells whether this node can serve: 200, or 503 with what is wrong."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                health = await services.health()
+        except TimeoutError:
+            health = rest.Health(status="unready", checks={"node": f"no answer within {READY_TIMEOUT_S:g} s"})
+        except Exception:
+            logger.exception("the health check failed")
+            health = rest.Health(status="unready", checks={"node": "the check failed; it has been logged"})
+        return _health(health)
+
+    return serve
+
+
+def metrics(services: Services) -> Handler:
+    """Make the handler of Prometheus' page."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        page, content_type = services.metrics()
+        return web.Response(body=page, headers={"Content-Type": content_type})
+
+    return serve
+
+
+def _health(health: rest.Health) -> web.Response:
+    status = 200 if health.status == "ok" else 503
+    return web.Response(status=status, body=_encode(health), content_type="application/json")

@@ -1,0 +1,115 @@
+"""What nodes tell each other over the bus, and where it goes on this one.
+
+Each message is a hint: whatever depends on one that got lost is found in PostgreSQL a little later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from realtime.model import RoomId, SessionId, UserId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from realtime.auth.service import Accounts
+    from realtime.gateway.dispatch import Dispatch
+    from realtime.presence.service import Presence
+    from realtime.rooms.feeds import Feeds
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Arrays that begin with the name of the kind."""
+
+
+class SessionOver(_Message, frozen=True):
+    session: str
+
+
+class Told(_Message, frozen=True):
+    """Emit an event on all connections of a user. `payload` is its JSON."""
+
+    user: str
+    name: str
+    payload: str
+
+
+class Expelled(_Message, frozen=True):
+    user: str
+    room: str
+    reason: str
+
+
+class PresenceChanged(_Message, frozen=True):
+    change: bytes
+
+
+class Gap(_Message, frozen=True):
+    """The sender could not send for a while: compare with the store now."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(SessionOver | Told | Expelled | PresenceChanged | Gap).decode
+
+
+class Nodes:
+    """Sends to the other nodes, and takes what they send (a `rooms.bus.Receiver`).
+
+    Args:
+        publish: Sends a control message to all nodes.
+    """
+
+    feeds: Feeds
+    dispatch: Dispatch
+    accounts: Accounts
+    presence: Presence
+
+    def __init__(self, publish: Callable[[bytes], None]) -> None:
+        self._publish = publish
+
+    # -- out --------------------------------------------------------------------------------------
+
+    def session_over(self, session: SessionId) -> None:
+        """Close a session's connections on the other nodes."""
+        self._publish(_encode(SessionOver(session)))
+
+    def tell(self, user: UserId, name: str, payload: bytes) -> None:
+        """Emit an event on a user's connections, here and elsewhere."""
+        self.dispatch.tell_user(user, name, payload)
+        self._publish(_encode(Told(user, name, payload.decode())))
+
+    def expel(self, user: UserId, room: RoomId, reason: str) -> None:
+        """Stop a room for a user, here and elsewhere, ahead of the event that says so."""
+        self.dispatch.expel(user, room, reason)
+        self._publish(_encode(Expelled(user, room, reason)))
+
+    def presence_changed(self, change: bytes) -> None:
+        self._publish(_encode(PresenceChanged(change)))
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    def events(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
+        self.feeds.received(room, first_seq, frames)
+
+    def signal(self, room: RoomId, frame: bytes) -> None:
+        self.feeds.signal(room, frame)
+
+    def gap(self) -> None:
+        self.feeds.compare_soon()
+        self.presence.resync()
+        self._publish(_encode(Gap()))
+
+    def control(self, message: bytes) -> None:
+        found = _decode(message)
+        if isinstance(found, SessionOver):
+            self.accounts.note_ended(SessionId(found.session))
+        elif isinstance(found, Told):
+            self.dispatch.tell_user(UserId(found.user), found.name, found.payload.encode())
+        elif isinstance(found, Expelled):
+            self.dispatch.expel(UserId(found.user), RoomId(found.room), found.reason)
+        elif isinstance(found, PresenceChanged):
+            self.presence.received(found.change)
+        else:
+            self.feeds.compare_soon()
