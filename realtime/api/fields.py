@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from realtime.api.markup import Child, Html, join, prose, slug, table, tag
+from realtime.contract.rest import MAX_SEQ
 
 HEADINGS = ["Field", "Type", "Meaning"]
 
@@ -81,6 +82,8 @@ def _bounds(schema: dict[str, Any], said: str) -> str | None:
         ("minItems", "maxItems", "items"),
     ):
         least, most = plain.get(low), plain.get(high)
+        if most == MAX_SEQ:
+            most = None  # no bound that anybody meets
         if most is not None and f"{most:,}" in said:
             return None
         if least is not None and most is not None:

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from realtime.contract.decode import decode, invalid
 from realtime.contract.types import Request
-from realtime.errors import InvalidRequest, PayloadTooLarge, TokenMissing, UnsupportedMediaType
+from realtime.errors import InvalidRequest, PayloadTooLarge, TokenInvalid, TokenMissing, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,15 +114,19 @@ def bearer_token(request: web.Request) -> str:
 
     Raises:
         TokenMissing: there is none of the Bearer scheme.
+        TokenInvalid: it cannot be one (RFC 6750 §2.1: ASCII).
         InvalidRequest: there is more than one.
     """
     values = request.headers.getall("Authorization", [])
     if len(values) > 1:
         raise InvalidRequest("Authorization is given once.")
     scheme, _, token = values[0].partition(" ") if values else ("", "", "")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
         raise TokenMissing
-    return token.strip()
+    if not token.isascii():
+        raise TokenInvalid  # bytes that are not UTF-8 come from aiohttp as lone surrogates, which nobody can encode
+    return token
 
 
 def _place(name: str) -> str:

@@ -8,15 +8,21 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from realtime.gateway import websocket
 
+if TYPE_CHECKING:
+    from collections import deque
+
 PROTOCOL = "4"
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 PROBE = b"probe"
 _SEPARATOR = b"\x1e"
+MAX_POLLED = 16
+"""Packets in one payload; python-engineio's client (4.15) drops a payload with more."""
 _BINARY = b"b"
 
 
@@ -54,18 +60,26 @@ def open_packet(handshake: Handshake) -> bytes:
     return OPEN + msgspec.json.encode(handshake)
 
 
-def payload(frames: list[bytes]) -> bytes:
-    """Encode what waits for a poll as one payload.
+def polled(frames: bytes) -> list[bytes]:
+    """Encode joined WebSocket frames, in which everything is sent, as the packets of a payload."""
+    return [body if opcode == websocket.TEXT else _BINARY + base64.b64encode(body) for opcode, body in websocket.split(frames)]
 
-    Args:
-        frames: Each one or many joined WebSocket frames, in which everything is sent.
-    """
-    packets = [
-        body if opcode == websocket.TEXT else _BINARY + base64.b64encode(body)
-        for joined in frames
-        for opcode, body in websocket.split(joined)
-    ]
-    return _SEPARATOR.join(packets)
+
+def framed(packet: bytes) -> bytes:
+    """Encode a packet of `polled` as a WebSocket frame again."""
+    if packet[:1] == _BINARY:
+        return websocket.frame(base64.b64decode(packet[1:]), websocket.BINARY)
+    return websocket.frame(packet)
+
+
+def take_payload(queue: deque[bytes], limit_bytes: int) -> bytes:
+    """Take the next payload off a queue of packets: at least one packet, and no more than clients take at once."""
+    taken = [queue.popleft()]
+    size = len(taken[0])
+    while queue and len(taken) < MAX_POLLED and size + len(queue[0]) < limit_bytes:
+        taken.append(queue.popleft())
+        size += len(taken[-1]) + 1
+    return _SEPARATOR.join(taken)
 
 
 def packets(body: bytes, at_most: int) -> list[tuple[int, bytes]]:

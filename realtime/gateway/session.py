@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from realtime.gateway import engineio, websocket
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from realtime.gateway.deadlines import Deadlines
 
 _PING = frame(engineio.PING)
-_NOOP = frame(engineio.NOOP)
-_CLOSE = frame(engineio.CLOSE)
 _PROBE_PING = engineio.PING + engineio.PROBE
 _PROBE_PONG = frame(engineio.PONG + engineio.PROBE)
 
@@ -91,7 +90,7 @@ class Session:
         self._engine = engine
         self._awaited_at_s = 0.0
         self._poll: asyncio.Future[None] | None = None
-        self._queue: list[bytes] = []
+        self._queue: deque[bytes] = deque()  # packets that wait for a poll
         self._queued_bytes = 0
 
     def begin(self) -> None:
@@ -105,7 +104,7 @@ class Session:
         if self.websocket is not None:
             self.websocket.write(frames)
         elif not self.closed:
-            self._queue.append(frames)
+            self._queue.extend(engineio.polled(frames))
             self._queued_bytes += len(frames)
             if self._queued_bytes > self._engine.unsent_limit_bytes:
                 self.slow()
@@ -119,7 +118,7 @@ class Session:
         if self.websocket is not None:
             self.websocket.close(code, reason.value)
         else:
-            self._queue.append(_CLOSE)
+            self._queue.append(engineio.CLOSE)
             self._wake()
         self._end(reason)
 
@@ -206,9 +205,10 @@ class Session:
                 self._poll = None
             # Whatever else this turn of the loop sends goes along.
             await asyncio.sleep(0)
-        frames, self._queue, self._queued_bytes = self._queue, [], 0
-        if frames:
-            return engineio.payload(frames)
+        if self._queue:
+            payload = engineio.take_payload(self._queue, self._engine.max_message_bytes)
+            self._queued_bytes = self._queued_bytes - len(payload) if self._queue else 0
+            return payload
         return None if self.closed else engineio.NOOP
 
     def poll_lost(self) -> None:
@@ -230,9 +230,9 @@ class Session:
         self.upgrade = None
         self.websocket = socket
         socket.owner = self
-        frames, self._queue, self._queued_bytes = self._queue, [], 0
-        if frames:
-            socket.write(b"".join(frames))
+        socket.write(b"".join(engineio.framed(packet) for packet in self._queue))
+        self._queue.clear()
+        self._queued_bytes = 0
         self._wake()
 
 
