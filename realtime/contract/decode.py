@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+_LONGEST = 200  # of what is said about a field, since the name of an unknown one is the client's
 _WHERE = re.compile(r" - at `([^`]*)`$")
 
 
@@ -39,4 +40,4 @@ def invalid(error: msgspec.ValidationError) -> RealtimeError:
     """Translate what msgspec says about a field that does not fit."""
     text = str(error)
     where = _WHERE.search(text)
-    return InvalidRequest(_WHERE.sub("", text) + ".", field=where.group(1) if where else None)
+    return InvalidRequest(_WHERE.sub("", text)[:_LONGEST] + ".", field=where.group(1) if where else None)

@@ -41,6 +41,8 @@ class RoomSince(Request):
 
 
 class RoomRef(Request):
+    """A room by its id."""
+
     room: RoomId
 
 
@@ -167,6 +169,8 @@ class Ready(Answer):
 
 
 class SignalEmitted(Answer):
+    """Somebody who receives the room tells the others something that needs no memory."""
+
     room: str
     user: str
     kind: str
@@ -181,6 +185,8 @@ class Presence(Answer):
 
 
 class PresenceOf(Answer):
+    """One user: there on some device, or not."""
+
     user: str
     status: Literal["online", "offline"]
 

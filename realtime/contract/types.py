@@ -22,8 +22,10 @@ DEFAULT_PAGE = 50
 
 # No NUL and no other C0 control characters but tab, line feed and carriage return: PostgreSQL cannot store NUL, and
 # terminals and screen readers must not be steered by a message.
+# In Python `$` also matches before a final line feed, in ECMA 262 it does not; this is the end in both.
+_END = r"$(?!\n)"
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
-_LINE = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"
+_LINE = rf"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*{_END}"
 
 type_id = Annotated[str, Meta(min_length=1, max_length=64, description="A server-made id (UUID).")]
 RoomId = type_id
@@ -33,7 +35,7 @@ ClientId = Annotated[
     Meta(
         min_length=1,
         max_length=128,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=rf"^[\x21-\x7e]+{_END}",
         description="The client's own id of this request, unique per sender and room for ever. Sending it again is safe: "
         "the first answer comes back. Printable ASCII without spaces; a UUID is a good choice.",
     ),
@@ -56,13 +58,13 @@ Username = Annotated[
     Meta(
         min_length=2,
         max_length=32,
-        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        pattern=rf"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?{_END}",
         description="2–32 letters, digits, dots, hyphens or underscores; unique without regard to case.",
     ),
 ]
 Password = Annotated[str, Meta(min_length=8, max_length=256, description="8–256 characters.")]
 SignalKind = Annotated[
-    str, Meta(min_length=1, max_length=32, pattern=r"^[a-z][a-z0-9_.-]*$", description="`typing`, `cursor`, or the app's own.")
+    str, Meta(min_length=1, max_length=32, pattern=rf"^[a-z][a-z0-9_.-]*{_END}", description="`typing`, `cursor`, or the app's own.")
 ]
 Time = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", extra_json_schema={"format": "date-time"})]
 

@@ -75,13 +75,7 @@ export interface MemberRoleChanged extends EventBase {
   user: string;
   role: Role;
 }
-export type RoomEvent =
-  | MessageCreated
-  | MessageEdited
-  | MessageDeleted
-  | MemberJoined
-  | MemberGone
-  | MemberRoleChanged;
+export type RoomEvent = MessageCreated | MessageEdited | MessageDeleted | MemberJoined | MemberGone | MemberRoleChanged;
 
 export const EVENT_KINDS = [
   "message.created",

@@ -16,3 +16,11 @@ export function room(text: string): number {
   for (const _ of text) count += 1;
   return MAX_BODY_CHARS - count;
 }
+
+const EMOJI =
+  /^(?:(?:\p{RI}{2}|\p{Extended_Pictographic}(?:\ufe0f|\p{Emoji_Modifier}|\u200d\p{Extended_Pictographic})*)\s?){1,3}$/u;
+
+/** One to three emoji and nothing else: these are shown large. */
+export function isJumbo(text: string): boolean {
+  return text.length <= 64 && EMOJI.test(text);
+}

@@ -30,9 +30,7 @@ export function fullTime(atMs: number, locale?: string): string {
 /** Does a message continue the one above it: same author, same day, a few minutes apart? */
 export function continues(above: { author: string; atMs: number }, below: { author: string; atMs: number }): boolean {
   return (
-    above.author === below.author &&
-    below.atMs - above.atMs < GROUP_MS &&
-    dayKey(above.atMs) === dayKey(below.atMs)
+    above.author === below.author && below.atMs - above.atMs < GROUP_MS && dayKey(above.atMs) === dayKey(below.atMs)
   );
 }
 
@@ -49,10 +47,6 @@ export function hue(id: string, count: number): number {
   for (let index = 0; index < id.length; index += 1) hash = Math.imul(hash ^ id.charCodeAt(index), 0x01000193);
   hash ^= hash >>> 15; // UUIDv7s of one moment differ in few bits
   return (hash >>> 0) % count;
-}
-
-export function badge(count: number): string {
-  return count > 99 ? "99+" : String(count);
 }
 
 export function typingLine(names: readonly string[]): string {

@@ -5,6 +5,7 @@ export interface Part {
   readonly href?: string;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: a link ends where a control or direction character stands
 const LINK = /\bhttps?:\/\/[^\s<>"'`\u0000-\u001f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/giu;
 
 export function linkify(text: string): readonly Part[] {

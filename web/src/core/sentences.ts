@@ -11,6 +11,7 @@ const SENTENCES: Record<string, string> = {
   no_answer: "The server did not answer.",
   session_ended: "You were signed out on this device. Sign in to go on.",
   refresh_token_invalid: "Your sign-in has expired. Sign in to go on.",
+  signed_out_elsewhere: "You signed out in another window.",
   token_invalid: "Your sign-in is no longer valid. Sign in to go on.",
   room_not_found: "This room does not exist, or it is not open to you.",
   not_a_member: "You are not a member of this room.",
@@ -25,6 +26,12 @@ const SENTENCES: Record<string, string> = {
   client_id_conflict: "This message could not be sent again. Copy its text into a new one.",
 };
 
-export function sentence(error: { code: string; message?: string }): string {
-  return SENTENCES[error.code] ?? error.message ?? "Something went wrong. Try again.";
+export function sentence(error: { code: string; message?: string; retry_after_ms?: number }): string {
+  const seconds = Math.ceil((error.retry_after_ms ?? 0) / 1000);
+  if (error.code === "rate_limited" && seconds > 1) return `Too many attempts. Try again in ${duration(seconds)}.`;
+  return SENTENCES[error.code] || error.message || "Something went wrong. Try again.";
+}
+
+function duration(seconds: number): string {
+  return seconds < 90 ? `${seconds} seconds` : `${Math.ceil(seconds / 60)} minutes`;
 }

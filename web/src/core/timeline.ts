@@ -4,7 +4,7 @@
  * Invariants: `messages` ascends strictly by `seq`, each once. Every event up to `held` is in it (as far down as `from`),
  * so `held` is what a resume may name as `since`. Events that come early wait in `early` until the hole is filled.
  */
-import type { Message, Messages, RoomEvent } from "../wire";
+import type { Message, MessageDeleted, MessageEdited, Messages, RoomEvent } from "../wire";
 
 export interface Timeline {
   readonly messages: readonly Message[];
@@ -27,9 +27,22 @@ export function fromHistory(page: Messages): Timeline {
   return { messages: merge([], page.messages), held: page.head_seq, hasBefore: page.has_before, early: NONE };
 }
 
-/** Put an older page in front. What is held already is newer knowledge and stays. */
-export function prepend(timeline: Timeline, page: Messages): Timeline {
-  return { ...timeline, messages: merge(page.messages, timeline.messages), hasBefore: page.has_before };
+/**
+ * Put an older page in front. What is held already is newer knowledge and stays.
+ *
+ * @param meanwhile The events that were applied since the page was asked for: the page may have been read before an edit
+ *   of one of its messages, whose event found nothing to change then.
+ */
+export function prepend(timeline: Timeline, page: Messages, meanwhile: readonly RoomEvent[]): Timeline {
+  let messages = merge(page.messages, timeline.messages);
+  for (const event of meanwhile) if (event.kind !== "message.created") messages = change(messages, event, false);
+  return { ...timeline, messages, hasBefore: page.has_before };
+}
+
+/** Forget the oldest messages beyond `keep`; scrolling up loads them again. */
+export function trim(timeline: Timeline, keep: number): Timeline {
+  if (timeline.messages.length <= keep) return timeline;
+  return { ...timeline, messages: timeline.messages.slice(-keep), hasBefore: true };
 }
 
 /** Take a live event: old ones are dropped, the next one is applied, one from beyond a hole waits. */
@@ -55,6 +68,11 @@ export function acked(timeline: Timeline, message: Message): Timeline {
   // An old answer to a late retry may lie above the oldest loaded page: scrolling there will show it.
   if (timeline.hasBefore && first && message.seq < first.seq) return timeline;
   return { ...timeline, messages: merge([message], timeline.messages) };
+}
+
+/** Show one's own edit or deletion as soon as it is acked; its event follows and says the same. */
+export function amended(timeline: Timeline, event: MessageEdited | MessageDeleted): Timeline {
+  return { ...timeline, messages: change(timeline.messages, event, timeline.hasBefore) };
 }
 
 function drain(start: Timeline, events: readonly RoomEvent[]): Applied {

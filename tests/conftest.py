@@ -1,0 +1,167 @@
+"""Real engines for every test that needs them: one PostgreSQL and one Redis a run, a database cloned for who wants its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import pathlib
+import tempfile
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import argon2
+import asyncpg
+import pytest
+import uvloop
+from aiohttp import web
+
+from realtime import config, engines
+from realtime.app import Node
+from realtime.auth import passwords
+from realtime.store import migrate
+from realtime.store.provision import Urls, provision
+from tests.client import Api, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return uvloop.EventLoopPolicy()
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash with the least that argon2 takes; what real parameters cost is measured where it matters."""
+    cheap = functools.partial(argon2.PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "PasswordHasher", cheap)
+
+
+class Engines(NamedTuple):
+    """Superuser's and the roles' URLs of PostgreSQL, and Redis'."""
+
+    superuser: str
+    template: Urls
+    redis: str
+
+
+@pytest.fixture(scope="session")
+def running_engines() -> Iterator[Engines]:
+    """One PostgreSQL (without fsync: the machine does not crash here) and one Redis, with a migrated database."""
+    with tempfile.TemporaryDirectory(prefix="realtime-test-") as folder:
+        path = pathlib.Path(folder)
+        path.chmod(0o711)
+        postgres, redis = engines.Postgres(path, durable=False), engines.Redis(path)
+        engines.start_all([postgres, redis])
+        try:
+            urls = asyncio.run(_prepare(postgres.dsn))
+            yield Engines(postgres.dsn, urls, redis.url)
+        finally:
+            engines.stop_all([postgres, redis])
+
+
+async def _prepare(superuser: str) -> Urls:
+    urls = await provision(superuser)
+    await migrate.apply(urls.owner)
+    return urls
+
+
+@pytest.fixture
+async def own_database(running_engines: Engines) -> Urls:
+    """A fresh database, cloned from the migrated one."""
+    name = f"clone{next(_numbers)}"
+    connection = await asyncpg.connect(running_engines.superuser)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE realtime OWNER realtime_owner")
+    finally:
+        await connection.close()
+    return Urls(*(urlunsplit(urlsplit(url)._replace(path=f"/{name}")) for url in running_engines.template))
+
+
+@pytest.fixture(scope="session")
+def shared_database(running_engines: Engines) -> Urls:
+    """A database that tests share: they use their own users and rooms, whose ids are unique."""
+
+    async def clone() -> None:
+        connection = await asyncpg.connect(running_engines.superuser)
+        try:
+            await connection.execute("CREATE DATABASE shared TEMPLATE realtime OWNER realtime_owner")
+        finally:
+            await connection.close()
+
+    asyncio.run(clone())
+    return Urls(*(urlunsplit(urlsplit(url)._replace(path="/shared")) for url in running_engines.template))
+
+
+@contextlib.asynccontextmanager
+async def started(urls: Urls, redis: str, **settings: object) -> AsyncIterator[tuple[Node, str]]:
+    """Run a node in this process, on any free port. `settings` are fields of `Config`."""
+    flags = {"register_rate_per_min": "100000", "connections_per_address": "10000"}
+    flags |= {name: str(value) for name, value in settings.items()}
+    node = Node(config.load({}, {**flags}), urls.application, redis)
+    async with node.open():
+        runner = web.AppRunner(node.web, access_log=None, handle_signals=False, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+            yield node, f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await node.drain(0.1)
+            await runner.cleanup()
+
+
+class Nodes:
+    """Starts nodes, in this process, that share a database and a Redis; all end with the test."""
+
+    def __init__(self, urls: Urls, redis: str, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:
+        self.urls = urls
+        self.redis = redis
+        self.running: list[Node] = []
+        self._stack = stack
+        self._http = http
+        self._prefix = f"t{next(_numbers)}"
+
+    async def start(self, **settings: object) -> Api:
+        """Start one more node."""
+        settings.setdefault("redis_prefix", self._prefix)
+        node, url = await self._stack.enter_async_context(started(self.urls, self.redis, **settings))
+        self.running.append(node)
+        return Api(self._http, url)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield session
+
+
+@pytest.fixture
+async def nodes(running_engines: Engines, shared_database: Urls, http: aiohttp.ClientSession) -> AsyncIterator[Nodes]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield Nodes(shared_database, running_engines.redis, stack, http)
+
+
+@pytest.fixture
+async def api(nodes: Nodes) -> Api:
+    """REST on a node with the default settings."""
+    return await nodes.start()
+
+
+@pytest.fixture
+async def close_later() -> AsyncIterator[Callable[[Socket], Socket]]:
+    """Close sockets when the test is over, and fail for what they got that the contract does not know."""
+    sockets: list[Socket] = []
+
+    def remember(socket: Socket) -> Socket:
+        sockets.append(socket)
+        return socket
+
+    yield remember
+    for socket in sockets:
+        await socket.close()

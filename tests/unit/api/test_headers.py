@@ -1,0 +1,88 @@
+"""The headers of every answer: what browsers may do with it, and who may read it from elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime.api import cors
+
+from .conftest import TOKEN, Client, Start
+
+ORIGIN = "https://app.example"
+PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
+ALLOW = "Access-Control-Allow-Origin"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/api/v1/me", "/api/docs", "/api/docs.css", "/api/openapi.json", "/healthz", "/readyz", "/metrics", "/nothing"],
+)
+async def test_every_answer_has_the_security_headers(client: Client, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Server"] == "realtime"
+    assert answer.headers["Cache-Control"] in {"no-store", "no-cache"}
+
+
+async def test_pages_load_only_what_is_ours_and_talk_to_sockets(client: Client) -> None:
+    answer = await client.get("/api/docs")
+    policy = {part.split()[0]: part.split()[1:] for part in answer.headers["Content-Security-Policy"].split(";")}
+    assert policy["default-src"] == ["'self'"]
+    assert policy["connect-src"] == ["'self'", "ws:", "wss:"]
+    assert policy["img-src"] == ["'self'", "data:"]
+    assert policy["style-src"] == ["'self'"]
+    assert "script-src" not in policy
+
+
+async def test_without_configured_origins_no_page_elsewhere_may_read_answers(client: Client) -> None:
+    plain = await client.get("/api/v1/me", headers={**TOKEN, "Origin": ORIGIN})
+    preflight = await client.options("/api/v1/me", headers=PREFLIGHT)
+    assert plain.status == 200
+    assert [name for answer in (plain, preflight) for name in answer.headers if name.startswith("Access-Control")] == []
+
+
+async def test_a_configured_origin_may_call_and_see_errors_too(start: Start) -> None:
+    client = await start(cors_origins=["https://other.example", ORIGIN])
+    for path, status in (("/api/v1/me", 200), ("/api/v1/rooms?limit=0", 400), ("/api/nothing", 404)):
+        answer = await client.get(path, headers={**TOKEN, "Origin": ORIGIN})
+        assert (answer.status, answer.headers[ALLOW], answer.headers["Vary"]) == (status, ORIGIN, "Origin")
+        assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After, Location"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/api/v1/rooms/r/members/u", "/api/v1/rooms", "/api/nothing"])
+async def test_a_preflight_is_answered_on_every_path(start: Start, path: str) -> None:
+    client = await start(cors_origins=[ORIGIN])
+    answer = await client.options(path, headers=PREFLIGHT)
+    assert (answer.status, answer.headers[ALLOW], answer.headers["Vary"]) == (204, ORIGIN, "Origin")
+    assert {"PATCH", "DELETE", "POST"} <= set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+    assert answer.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+
+
+@pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null", ""])
+async def test_an_origin_that_only_looks_alike_gets_nothing(start: Start, origin: str) -> None:
+    client = await start(cors_origins=[ORIGIN])
+    answer = await client.get("/api/v1/me", headers={**TOKEN, "Origin": origin})
+    preflight = await client.options("/api/v1/me", headers={**PREFLIGHT, "Origin": origin})
+    assert (ALLOW in answer.headers, ALLOW in preflight.headers) == (False, False)
+    assert (answer.headers["Vary"], preflight.headers["Vary"]) == ("Origin", "Origin")
+
+
+async def test_a_request_without_origin_varies_too_so_that_caches_keep_the_answers_apart(start: Start) -> None:
+    client = await start(cors_origins=[ORIGIN])
+    answer = await client.get("/api/v1/me", headers=TOKEN)
+    assert (ALLOW in answer.headers, answer.headers["Vary"]) == (False, "Origin")
+
+
+def test_a_star_stands_for_every_origin() -> None:
+    assert cors.answer_headers(ORIGIN, {"*"})[ALLOW] == "*"
+    assert cors.preflight_headers("null", {"*"})[ALLOW] == "*"
+    assert ALLOW not in cors.answer_headers(None, {"*"})
+
+
+async def test_what_lies_outside_the_api_is_not_shared(start: Start) -> None:
+    client = await start(cors_origins=["*"])
+    answers = [await client.get(path, headers={"Origin": ORIGIN}) for path in ("/metrics", "/", "/healthz")]
+    assert [ALLOW in answer.headers for answer in answers] == [False, False, False]

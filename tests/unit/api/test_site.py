@@ -1,0 +1,119 @@
+"""The browser client and the probes."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+
+import pytest
+
+from realtime.api import probes
+from realtime.contract import rest
+
+from .conftest import Client, Fake, Start
+
+
+@pytest.fixture
+def built(tmp_path: pathlib.Path) -> pathlib.Path:
+    folder = tmp_path / "web"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html><title>client</title>")
+    (folder / "favicon.svg").write_text("<svg/>")
+    (folder / ".hidden.txt").write_text("hidden")
+    (folder / "assets" / "index-Ab_3.js").write_text("export {}")
+    (folder / "assets" / "index-x.css").write_text("body {}")
+    (tmp_path / "secret.txt").write_text("secret")
+    return folder
+
+
+async def test_the_page_is_asked_for_again_each_time(start: Start, built: pathlib.Path) -> None:
+    client = await start(static=built)
+    answer = await client.get("/")
+    assert (answer.status, answer.content_type, answer.headers["Cache-Control"]) == (200, "text/html", "no-cache")
+    assert "client" in await answer.text()
+    again = await client.get("/", headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status == 304
+    assert (await client.head("/")).status == 200
+
+
+@pytest.mark.parametrize(("name", "kind"), [("index-Ab_3.js", "text/javascript"), ("index-x.css", "text/css")])
+async def test_assets_are_kept_for_ever_since_their_names_hold_a_hash(
+    start: Start, built: pathlib.Path, name: str, kind: str
+) -> None:
+    client = await start(static=built)
+    answer = await client.get(f"/assets/{name}")
+    assert (answer.status, answer.content_type) == (200, kind)
+    assert "immutable" in answer.headers["Cache-Control"]
+
+
+async def test_files_beside_the_page_are_served_and_asked_for_again(start: Start, built: pathlib.Path) -> None:
+    client = await start(static=built)
+    answer = await client.get("/favicon.svg")
+    assert (answer.status, answer.content_type, answer.headers["Cache-Control"]) == (200, "image/svg+xml", "no-cache")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/gone.js",
+        "/.hidden.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/assets/..%2findex.html",
+        "/assets/",
+        "/assets",
+    ],
+)
+async def test_nothing_outside_the_folder_and_nothing_hidden_is_served(start: Start, built: pathlib.Path, path: str) -> None:
+    client = await start(static=built)
+    answer = await client.get(path)
+    assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
+    assert "immutable" not in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_without_a_built_client_a_page_says_what_to_run(start: Start, tmp_path: pathlib.Path, made: bool) -> None:
+    client = await start(static=tmp_path if made else None)
+    answer = await client.get("/")
+    assert (answer.status, answer.content_type) == (503, "text/html")
+    assert "make setup" in await answer.text()
+    assert (await client.get("/favicon.svg")).status == 404
+
+
+async def test_the_process_lives_whatever_the_services_say(client: Client, fake: Fake) -> None:
+    fake.fails = RuntimeError()
+    answer = await client.get("/healthz")
+    assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+
+
+async def test_a_node_is_ready_when_its_parts_are(client: Client, fake: Fake) -> None:
+    answer = await client.get("/readyz")
+    assert (answer.status, await answer.json()) == (200, {"status": "ok", "checks": {"store": "ok"}})
+
+    async def unready() -> rest.Health:
+        return rest.Health(status="unready", checks={"store": "away"})
+
+    fake.ready = unready
+    answer = await client.get("/readyz")
+    assert (answer.status, await answer.json()) == (503, {"status": "unready", "checks": {"store": "away"}})
+
+
+async def test_a_check_that_hangs_or_fails_means_unready(client: Client, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hangs() -> rest.Health:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def fails() -> rest.Health:
+        raise ConnectionError("postgresql://user:secret@host")
+
+    monkeypatch.setattr(probes, "READY_TIMEOUT_S", 0.02)
+    for check in (hangs, fails):
+        fake.ready = check
+        answer = await client.get("/readyz")
+        assert (answer.status, (await answer.json())["status"]) == (503, "unready")
+        assert "secret" not in await answer.text()
+
+
+async def test_prometheus_gets_its_page_with_its_content_type(client: Client) -> None:
+    answer = await client.get("/metrics")
+    assert (await answer.text(), answer.headers["Content-Type"]) == ("up 1\n", "text/plain; version=1.0.0; charset=utf-8")

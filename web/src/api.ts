@@ -1,0 +1,105 @@
+/** The REST surface for somebody who is signed in: one function per request. */
+import { asRefused } from "./errors";
+import { type Call, http } from "./http";
+import * as session from "./state/session";
+import type { Member, Messages, Role, Room, RoomEvent, User } from "./wire";
+
+const PAGE = 50;
+const MANY = 200;
+const MAX_PAGES = 5;
+
+async function call<T>(path: string, options: Call = {}): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    const token = await session.accessToken();
+    try {
+      return await http<T>(path, { ...options, token });
+    } catch (error) {
+      const refused = asRefused(error);
+      if (refused.code === "session_ended") session.expel(refused.code);
+      const stale = refused.code === "token_expired" || refused.code === "token_invalid";
+      if (!stale || attempt > 0) throw refused;
+      session.reject(token);
+    }
+  }
+}
+
+/** All rooms of a scope, up to 1,000. */
+export async function listRooms(scope: "mine" | "public"): Promise<readonly Room[]> {
+  const rooms: Room[] = [];
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const after = rooms.at(-1)?.id;
+    const answer = await call<{ rooms: Room[]; has_more?: boolean }>("/rooms", {
+      query: { scope, after, limit: MANY },
+    });
+    rooms.push(...answer.rooms);
+    if (!answer.has_more) break;
+  }
+  return rooms;
+}
+
+export function getRoom(room: string): Promise<Room> {
+  return call<Room>(`/rooms/${room}`);
+}
+
+export function createRoom(kind: "public" | "private", name: string): Promise<Room> {
+  return call<Room>("/rooms", { method: "POST", body: { kind, name } });
+}
+
+/** The direct room with somebody: a new one, or the one that there was. */
+export function openDirect(user: string): Promise<Room> {
+  return call<Room>("/rooms", { method: "POST", body: { kind: "direct", members: [user] } });
+}
+
+export function joinRoom(room: string): Promise<Room> {
+  return call<Room>(`/rooms/${room}/join`, { method: "POST" });
+}
+
+export function leaveRoom(room: string): Promise<void> {
+  return call(`/rooms/${room}/leave`, { method: "POST" });
+}
+
+/** All members, up to 1,000. */
+export async function listMembers(room: string): Promise<readonly Member[]> {
+  const members: Member[] = [];
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const after = members.at(-1)?.user.id;
+    const answer = await call<{ members: Member[]; has_more?: boolean }>(`/rooms/${room}/members`, {
+      query: { after, limit: MANY },
+    });
+    members.push(...answer.members);
+    if (!answer.has_more) break;
+  }
+  return members;
+}
+
+export function addMember(room: string, user: string): Promise<Member> {
+  return call<Member>(`/rooms/${room}/members`, { method: "POST", body: { user } });
+}
+
+export function changeRole(room: string, user: string, role: Role): Promise<Member> {
+  return call<Member>(`/rooms/${room}/members/${user}`, { method: "PATCH", body: { role } });
+}
+
+export function removeMember(room: string, user: string): Promise<void> {
+  return call(`/rooms/${room}/members/${user}`, { method: "DELETE" });
+}
+
+export async function findUsers(query: string): Promise<readonly User[]> {
+  return (await call<{ users: User[] }>("/users", { query: { query } })).users;
+}
+
+/** Up to 100 at once; those that do not exist are left out. */
+export async function usersById(ids: readonly string[]): Promise<readonly User[]> {
+  return (await call<{ users: User[] }>("/users", { query: { ids: ids.join(",") } })).users;
+}
+
+export function listMessages(room: string, before?: number): Promise<Messages> {
+  return call<Messages>(`/rooms/${room}/messages`, { query: { before, limit: PAGE } });
+}
+
+export function listEvents(
+  room: string,
+  since: number,
+): Promise<{ events: RoomEvent[]; head_seq: number; has_more: boolean }> {
+  return call(`/rooms/${room}/events`, { query: { since, limit: MANY } });
+}

@@ -1,0 +1,204 @@
+/** Where everything meets: what the connection says goes to the stores; what is shown is subscribed to. */
+import { batch, effect, untracked } from "@preact/signals";
+import * as api from "../api";
+import { title } from "../core/rooms";
+import { asRefused } from "../errors";
+import type { PresenceChange, Room, RoomEvent, SubscribedRoom } from "../wire";
+import { EVENT_KINDS } from "../wire";
+import * as connection from "./connection";
+import * as drafts from "./drafts";
+import * as members from "./members";
+import * as notices from "./notices";
+import * as outbox from "./outbox";
+import * as people from "./people";
+import * as presence from "./presence";
+import * as rooms from "./rooms";
+import * as route from "./route";
+import * as seen from "./seen";
+import * as session from "./session";
+import * as timelines from "./timelines";
+import * as typing from "./typing";
+
+const SUBSCRIBE_AT_ONCE = 200; // keeps request and answer well under the limit of a packet
+const RETRY_MS = 1500;
+const kinds: ReadonlySet<string> = new Set(EVENT_KINDS);
+
+/** Rooms that this connection receives, or has asked for. */
+let subscribed = new Set<string>();
+
+/** Follow the sign-in: connected while there is one, everything forgotten when there is none. */
+export function start(): void {
+  seen.follow();
+  outbox.follow();
+  session.restore();
+  let stop: (() => void) | null = null;
+  let who: string | null = null;
+  effect(() => {
+    const user = session.user.value;
+    untracked(() => {
+      if ((user?.id ?? null) === who) return;
+      stop?.();
+      stop = null;
+      who = user?.id ?? null;
+      if (user) {
+        people.meet([user]);
+        stop = begin(user.id);
+      }
+    });
+  });
+  effect(() => {
+    const room = rooms.current.value?.id;
+    untracked(() => {
+      if (!room) return members.close();
+      timelines.open(room);
+      void members.open(room);
+    });
+  });
+}
+
+function begin(user: string): () => void {
+  seen.open(user);
+  outbox.open(user);
+  const stopPresence = presence.start();
+  const stopConnection = connection.start({ ready, lost, event: (name, payload) => dispatch(name, payload, user) });
+  return () => {
+    stopConnection();
+    stopPresence();
+    batch(() => {
+      lost();
+      for (const store of [rooms, timelines, people, typing, drafts]) store.reset();
+      for (const store of [members, outbox, seen]) store.close();
+    });
+  };
+}
+
+function ready(): void {
+  subscribed = new Set();
+  void subscribe([...rooms.rooms.value.keys()]);
+  void refreshRooms();
+  const open = rooms.current.value?.id;
+  if (open) {
+    timelines.open(open);
+    void members.open(open);
+  }
+  outbox.flush();
+}
+
+function lost(): void {
+  subscribed = new Set();
+  presence.lost();
+  typing.reset();
+}
+
+/** Learn what changed in the list of rooms while there was no connection. */
+async function refreshRooms(): Promise<void> {
+  const connected = subscribed;
+  for (;;) {
+    const ids = await rooms.reload();
+    if (connected !== subscribed || connection.status.value !== "online") return;
+    if (ids) return subscribe(ids);
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+async function subscribe(ids: readonly string[]): Promise<void> {
+  const connected = subscribed;
+  const fresh = ids.filter((id) => !connected.has(id));
+  for (const id of fresh) connected.add(id);
+  for (let start = 0; start < fresh.length; start += SUBSCRIBE_AT_ONCE) {
+    await ask(fresh.slice(start, start + SUBSCRIBE_AT_ONCE), connected);
+  }
+}
+
+async function ask(ids: readonly string[], connected: Set<string>): Promise<void> {
+  const wanted = ids.map((room) => {
+    const since = timelines.held(room);
+    return since === undefined ? { room } : { room, since };
+  });
+  try {
+    const answer = await connection.request<{ rooms: SubscribedRoom[] }>("room.subscribe", { rooms: wanted });
+    batch(() => {
+      for (const one of answer.rooms) joined(one);
+    });
+    const again = answer.rooms.flatMap((one) => (one.error?.retryable ? [one.room] : []));
+    if (again.length > 0) askLater(again, connected, RETRY_MS);
+  } catch (error) {
+    const { code, retry_after_ms } = asRefused(error);
+    if (code !== "network") askLater(ids, connected, retry_after_ms ?? RETRY_MS); // a new connection asks by itself
+  }
+}
+
+function askLater(ids: readonly string[], connected: Set<string>, ms: number): void {
+  setTimeout(() => {
+    if (connected === subscribed) void ask(ids, connected);
+  }, ms);
+}
+
+function joined(one: SubscribedRoom): void {
+  if (one.error) {
+    if (!one.error.retryable) forget(one.room);
+    return;
+  }
+  rooms.atHead(one.room, one.head_seq ?? 0);
+  if (one.reset) void timelines.load(one.room);
+  else timelines.resume(one.room, one.events ?? []);
+}
+
+function dispatch(name: string, payload: unknown, me: string): void {
+  if (kinds.has(name)) {
+    batch(() => happened({ ...(payload as RoomEvent), kind: name } as RoomEvent, me));
+  } else if (name === "presence") {
+    presence.apply(payload as PresenceChange);
+  } else if (name === "signal") {
+    const { room, user, kind } = payload as { room: string; user: string; kind: string };
+    if (kind === "typing" && user !== me) typing.heard(room, user);
+  } else if (name === "room.added") {
+    adopt((payload as { room: Room }).room);
+  } else if (name === "room.removed") {
+    removed(payload as { room: string; reason: string });
+  } else if (name === "room.reset") {
+    const { room, head_seq } = payload as { room: string; head_seq: number };
+    rooms.atHead(room, head_seq);
+    if (timelines.held(room) !== undefined) void timelines.load(room);
+  }
+}
+
+function happened(event: RoomEvent, me: string): void {
+  const news = event.kind === "message.created" && event.actor !== me;
+  if (!news) seen.quiet(event.room, event.seq);
+  rooms.apply(event, me);
+  timelines.receive(event);
+  members.apply(event);
+  if (event.kind !== "message.created") return;
+  typing.stopped(event.room, event.actor);
+  if (event.actor === me) outbox.remove(event.client_id);
+  else if (event.room === route.openRoom.value) notices.speak(`${people.nameOf(event.actor)}: ${event.body}`);
+}
+
+/** One has become a member of a room, here or on another device. */
+export function adopt(room: Room): void {
+  rooms.add(room);
+  if (connection.status.value === "online") void subscribe([room.id]);
+}
+
+function removed({ room, reason }: { room: string; reason: string }): void {
+  const known = rooms.rooms.value.get(room);
+  if (known && reason === "removed") notices.tell(`You were removed from ${title(known)}.`);
+  forget(room);
+}
+
+export function forget(room: string): void {
+  subscribed.delete(room);
+  batch(() => {
+    rooms.remove(room);
+    timelines.drop(room);
+    route.leave(room);
+  });
+}
+
+/** Open the direct room with somebody. */
+export async function talkTo(user: string): Promise<void> {
+  const room = await api.openDirect(user);
+  adopt(room);
+  route.go(room.id);
+}

@@ -1,0 +1,175 @@
+/** The page: sign-in, or the rooms beside the open one. On a narrow screen only one of the two shows. */
+import { useEffect, useState } from "preact/hooks";
+import * as api from "../api";
+import { title } from "../core/rooms";
+import { sentence } from "../core/sentences";
+import { asRefused } from "../errors";
+import { dialog } from "../state/dialog";
+import { adopt } from "../state/live";
+import * as notices from "../state/notices";
+import * as rooms from "../state/rooms";
+import { go, openRoom } from "../state/route";
+import * as session from "../state/session";
+import type { Room } from "../wire";
+import { AuthScreen } from "./AuthScreen";
+import { RoomAvatar } from "./Avatar";
+import { Banner } from "./Banner";
+import { Dialogs } from "./Dialogs";
+import { Icon } from "./Icon";
+import { RoomView } from "./RoomView";
+import { Sidebar } from "./Sidebar";
+
+export function App() {
+  const user = session.user.value;
+  useTitle();
+  return (
+    <>
+      {user ? <House key={user.id} /> : <AuthScreen />}
+      <Toasts />
+      <p class="sr-only" aria-live="polite">
+        {notices.spoken.value}
+      </p>
+    </>
+  );
+}
+
+function House() {
+  const id = openRoom.value;
+  const room = rooms.current.value;
+  return (
+    <div class="house" data-screen={id ? "room" : "rooms"}>
+      <Banner />
+      <Sidebar />
+      {room ? (
+        <RoomView key={room.id} room={room} />
+      ) : id && rooms.loaded.value ? (
+        <Door key={id} id={id} />
+      ) : (
+        <Nowhere waiting={id !== null} />
+      )}
+      <Dialogs />
+    </div>
+  );
+}
+
+const STARTS = [
+  { which: "browse", label: "Browse rooms" },
+  { which: "new", label: "New room" },
+  { which: "direct", label: "Direct chat" },
+] as const;
+
+/** No room is open. */
+function Nowhere({ waiting }: { waiting: boolean }) {
+  const name = session.user.value?.display_name ?? "";
+  const isNew = rooms.loaded.value && rooms.rooms.value.size === 0;
+  return (
+    <main class="nowhere">
+      {!waiting && (
+        <>
+          <p class="beginning-mark">
+            <Icon name="pulse" />
+          </p>
+          <h1>Hello, {name}.</h1>
+          <p>
+            {isNew ? "Join a room that others made, or make the first one." : "Pick a room, or begin something new."}
+          </p>
+          <p class="nowhere-actions">
+            {STARTS.map(({ which, label }) => (
+              <button
+                key={which}
+                class={`button${isNew && which === "browse" ? " primary" : ""}`}
+                type="button"
+                onClick={() => {
+                  dialog.value = which;
+                }}
+              >
+                {label}
+              </button>
+            ))}
+          </p>
+        </>
+      )}
+    </main>
+  );
+}
+
+/** The address names a room that one is not in: a public one can be joined. */
+function Door({ id }: { id: string }) {
+  const [room, setRoom] = useState<Room | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  useEffect(() => {
+    api.getRoom(id).then(
+      (found) => (found.role ? adopt(found) : setRoom(found)),
+      (thrown: unknown) => setError(sentence(asRefused(thrown))),
+    );
+  }, [id]);
+
+  async function join(): Promise<void> {
+    setBusy(true);
+    try {
+      adopt(await api.joinRoom(id));
+    } catch (thrown) {
+      setError(sentence(asRefused(thrown)));
+      setBusy(false);
+    }
+  }
+
+  return (
+    <main class="nowhere">
+      {room && (
+        <>
+          <RoomAvatar room={room} />
+          <h1 data-testid="room-title">{title(room)}</h1>
+          <p>{room.member_count === 1 ? "1 member" : `${room.member_count} members`}</p>
+          <button
+            class="button primary"
+            type="button"
+            data-testid="room-join"
+            data-room={id}
+            disabled={busy}
+            onClick={() => join()}
+          >
+            Join this room
+          </button>
+        </>
+      )}
+      {error && <p role="alert">{error}</p>}
+      {(room || error) && (
+        <button class="link" type="button" data-testid="back" onClick={() => go(null)}>
+          Back to your rooms
+        </button>
+      )}
+    </main>
+  );
+}
+
+function Toasts() {
+  return (
+    <div class="toasts" role="status">
+      {notices.toasts.value.map((toast) => (
+        <p key={toast.id} class={`toast ${toast.tone}`} data-testid="toast">
+          <span>{toast.text}</span>
+          <button
+            class="icon-button small"
+            type="button"
+            aria-label="Dismiss"
+            onClick={() => notices.dismiss(toast.id)}
+          >
+            <Icon name="close" />
+          </button>
+        </p>
+      ))}
+    </div>
+  );
+}
+
+function useTitle(): void {
+  const room = rooms.current.value;
+  const count = session.user.value ? rooms.unreadRooms.value : 0;
+  const name = room ? `${title(room)} · Realtime` : "Realtime";
+  useEffect(() => {
+    document.title = count > 0 ? `(${count}) ${name}` : name;
+  }, [count, name]);
+}

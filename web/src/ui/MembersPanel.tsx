@@ -1,0 +1,226 @@
+/** Who is in the room, and what one may do about it. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import * as api from "../api";
+import { grantable, mayLeave, mayManage, mayRemove } from "../core/policy";
+import { title } from "../core/rooms";
+import { sentence } from "../core/sentences";
+import { asRefused } from "../errors";
+import { forget, talkTo } from "../state/live";
+import * as members from "../state/members";
+import * as notices from "../state/notices";
+import { isOnline } from "../state/presence";
+import { user } from "../state/session";
+import type { Member, Role, Room } from "../wire";
+import { Avatar } from "./Avatar";
+import { Dialog } from "./Dialog";
+import { Icon } from "./Icon";
+import { PeopleDialog } from "./PeopleDialog";
+
+const ROLE_NAMES: Record<Role, string> = { owner: "Owner", admin: "Admin", member: "Member" };
+const OVER_THE_ROOM = "(max-width: 1099px)"; // as in room.css
+const ORDER: Record<Role, number> = { owner: 0, admin: 1, member: 2 };
+
+export function MembersPanel({ room, onClose }: { room: Room; onClose(): void }) {
+  const [open, setOpen] = useState<"add" | "leave" | null>(null);
+  const state = members.members.value;
+  const list = [...((state?.room === room.id && state.list) || [])].sort(inOrder);
+  const closer = useRef<HTMLButtonElement>(null);
+  const taken = new Map(list.map((member) => [member.user.id, "member"]));
+
+  useEffect(() => {
+    if (matchMedia(OVER_THE_ROOM).matches) closer.current?.focus();
+  }, []);
+
+  async function add(id: string): Promise<void> {
+    members.put(room.id, await api.addMember(room.id, id));
+  }
+
+  return (
+    <aside
+      class="panel"
+      aria-label="Members"
+      onKeyDown={(event) => {
+        if (event.key === "Escape" && !open) onClose();
+      }}
+    >
+      <header class="panel-head">
+        <h2>Members</h2>
+        <button ref={closer} class="icon-button" type="button" aria-label="Close the list of members" onClick={onClose}>
+          <Icon name="close" />
+        </button>
+      </header>
+      {mayManage(room) && (
+        <button class="button wide" type="button" data-testid="member-add" onClick={() => setOpen("add")}>
+          <Icon name="plus" /> Add people
+        </button>
+      )}
+      {state?.code && <p class="form-error">{sentence({ code: state.code })}</p>}
+      <ul class="members">
+        {list.map((member) => (
+          <MemberItem key={member.user.id} room={room} member={member} />
+        ))}
+      </ul>
+      {mayLeave(room) && (
+        <button class="button danger wide" type="button" data-testid="room-leave" onClick={() => setOpen("leave")}>
+          <Icon name="leave" /> Leave room
+        </button>
+      )}
+      {open === "add" && (
+        <PeopleDialog
+          title={`Add to ${title(room)}`}
+          hint="Type the beginning of a username."
+          taken={taken}
+          pick={(found) => add(found.id)}
+          onClose={() => setOpen(null)}
+        />
+      )}
+      {open === "leave" && <Leave room={room} onClose={() => setOpen(null)} />}
+    </aside>
+  );
+}
+
+/** Those who are there first, then by role and name. */
+function inOrder(a: Member, b: Member): number {
+  const there = Number(isOnline(b.user.id)) - Number(isOnline(a.user.id));
+  return there || ORDER[a.role] - ORDER[b.role] || a.user.display_name.localeCompare(b.user.display_name);
+}
+
+function MemberItem({ room, member }: { room: Room; member: Member }) {
+  const { id, display_name: name, username } = member.user;
+  const me = user.value?.id;
+  const own = id === me;
+  const [sure, setSure] = useState(false);
+
+  async function attempt(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      notices.complain(error);
+    }
+  }
+
+  return (
+    <li class="member" data-testid="member-item" data-user={id} data-role={member.role}>
+      <Avatar id={id} name={name} user={id} />
+      <span class="member-text">
+        <strong>
+          {name}
+          {own && <span class="member-you"> (you)</span>}
+        </strong>
+        <span class="member-more">
+          <small>@{username}</small>
+          <RoleOf room={room} member={member} attempt={attempt} />
+        </span>
+      </span>
+      <span class="member-actions">
+        {!own && (
+          <button
+            class="icon-button small"
+            type="button"
+            title="Write to them"
+            aria-label={`Write to ${name}`}
+            onClick={() => attempt(() => talkTo(id))}
+          >
+            <Icon name="chat" />
+          </button>
+        )}
+        {!own && mayRemove(room, member.role) && (
+          <button
+            class={`icon-button small${sure ? " sure" : ""}`}
+            type="button"
+            data-testid="member-remove"
+            title="Remove from the room"
+            aria-label={sure ? `Really remove ${name}` : `Remove ${name}`}
+            onBlur={() => setSure(false)}
+            onClick={() => {
+              if (sure) void attempt(() => api.removeMember(room.id, id));
+              setSure(!sure);
+            }}
+          >
+            {sure ? "Remove?" : <Icon name="close" />}
+          </button>
+        )}
+      </span>
+    </li>
+  );
+}
+
+interface RoleProps {
+  room: Room;
+  member: Member;
+  attempt(work: () => Promise<unknown>): Promise<void>;
+}
+
+function RoleOf({ room, member, attempt }: RoleProps) {
+  const { id, display_name: name } = member.user;
+  const roles = grantable(room, member.role);
+  if (roles.length < 2) return member.role === "member" ? null : <small class="tag">{ROLE_NAMES[member.role]}</small>;
+
+  async function change(select: HTMLSelectElement): Promise<void> {
+    try {
+      members.put(room.id, await api.changeRole(room.id, id, select.value as Role));
+    } catch (error) {
+      select.value = member.role;
+      throw error;
+    }
+  }
+
+  return (
+    <select
+      class="role"
+      data-testid="member-role"
+      aria-label={`Role of ${name}`}
+      value={member.role}
+      onChange={(event) => {
+        const select = event.currentTarget;
+        void attempt(() => change(select));
+      }}
+    >
+      {roles.map((role) => (
+        <option key={role} value={role}>
+          {ROLE_NAMES[role]}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+function Leave({ room, onClose }: { room: Room; onClose(): void }) {
+  const [error, setError] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  async function leave(): Promise<void> {
+    setBusy(true);
+    try {
+      await api.leaveRoom(room.id);
+      onClose();
+      forget(room.id);
+    } catch (thrown) {
+      setError(sentence(asRefused(thrown)));
+      setBusy(false);
+    }
+  }
+
+  return (
+    <Dialog title={`Leave ${title(room)}?`} onClose={onClose}>
+      <p>{room.kind === "private" ? "Somebody has to add you to come back." : "You can join again at any time."}</p>
+      <p class="form-error" role="alert">
+        {error}
+      </p>
+      <div class="dialog-actions">
+        <button class="button" type="button" onClick={onClose}>
+          Stay
+        </button>
+        <button
+          class="button danger"
+          type="button"
+          data-testid="room-leave-confirm"
+          disabled={busy}
+          onClick={() => leave()}
+        >
+          Leave
+        </button>
+      </div>
+    </Dialog>
+  );
+}

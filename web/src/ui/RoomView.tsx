@@ -1,0 +1,110 @@
+/** The open room: who it is with, what was said, and where to write. */
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { typingLine } from "../core/format";
+import { mayChangeMessage } from "../core/policy";
+import { title } from "../core/rooms";
+import { members } from "../state/members";
+import * as people from "../state/people";
+import { isOnline } from "../state/presence";
+import { go } from "../state/route";
+import { user } from "../state/session";
+import * as timelines from "../state/timelines";
+import { typing } from "../state/typing";
+import type { Room } from "../wire";
+import { RoomAvatar } from "./Avatar";
+import { Composer } from "./Composer";
+import { Icon } from "./Icon";
+import { MembersPanel } from "./MembersPanel";
+import { MessageList } from "./MessageList";
+
+const WIDE = "(min-width: 1100px)";
+
+export function RoomView({ room }: { room: Room }) {
+  const [panel, setPanel] = useState(() => room.kind !== "direct" && matchMedia(WIDE).matches);
+  const [editing, setEditing] = useState<number | null>(null);
+  const toEnd = useRef<() => void>(() => undefined);
+  const heading = useRef<HTMLHeadingElement>(null);
+
+  useEffect(() => {
+    if (!matchMedia("(pointer: fine)").matches) heading.current?.focus({ preventScroll: true });
+  }, []);
+
+  const editLast = useCallback(() => {
+    const me = user.peek()?.id;
+    const own = timelines
+      .view(room.id)
+      .peek()
+      .timeline?.messages.findLast((message) => message.author === me && !message.deleted_at);
+    if (own && mayChangeMessage(room, true)) setEditing(own.seq);
+  }, [room]);
+
+  return (
+    <div class={`room${panel ? " with-panel" : ""}`}>
+      <main class="room-main">
+        <header class="room-head">
+          <button class="icon-button back" type="button" data-testid="back" aria-label="Back" onClick={() => go(null)}>
+            <Icon name="back" />
+          </button>
+          <RoomAvatar room={room} />
+          <div class="room-head-text">
+            <h1 data-testid="room-title" ref={heading} tabIndex={-1}>
+              {title(room)}
+            </h1>
+            <p>
+              <Subtitle room={room} />
+            </p>
+          </div>
+          {room.kind !== "direct" && (
+            <button
+              class="icon-button"
+              type="button"
+              data-testid="room-members"
+              title="Members"
+              aria-label="Members"
+              aria-expanded={panel}
+              onClick={() => setPanel(!panel)}
+            >
+              <Icon name="people" />
+            </button>
+          )}
+        </header>
+        <MessageList room={room} editing={editing} onEdit={setEditing} toEnd={toEnd} />
+        <TypingLine room={room.id} />
+        <Composer room={room.id} name={title(room)} onEditLast={editLast} onSent={() => toEnd.current()} />
+      </main>
+      {panel && <MembersPanel room={room} onClose={() => setPanel(false)} />}
+    </div>
+  );
+}
+
+function Subtitle({ room }: { room: Room }) {
+  if (room.peer) return <>{isOnline(room.peer.id) ? "online now" : `@${room.peer.username}`}</>;
+  const there = (members.value?.list ?? []).filter((member) => isOnline(member.user.id)).length;
+  const count = room.member_count === 1 ? "1 member" : `${room.member_count} members`;
+  return (
+    <>
+      {room.kind === "private" ? "Private · " : ""}
+      {count}
+      {there > 0 && ` · ${there} online`}
+    </>
+  );
+}
+
+function TypingLine({ room }: { room: string }) {
+  const users = [...(typing.value.get(room)?.keys() ?? [])];
+  const line = typingLine(users.map((id) => people.nameOf(id)));
+  return (
+    <p class="typing" data-testid="typing" aria-live="polite">
+      {line && (
+        <>
+          <span class="dots" aria-hidden="true">
+            <i />
+            <i />
+            <i />
+          </span>
+          {line}
+        </>
+      )}
+    </p>
+  );
+}
