@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +42,7 @@ def test_any_order_and_any_repetition_ends_in_one_dense_sequence(data: st.DataOb
     last = data.draw(st.integers(1, 40))
     cuts = sorted(data.draw(st.sets(st.integers(2, last), max_size=10))) if last > 1 else []
     bounds = [1, *cuts, last + 1]
-    batches = [list(range(low, high)) for low, high in zip(bounds, bounds[1:], strict=False)]
+    batches = [list(range(low, high)) for low, high in itertools.pairwise(bounds)]
     repeated = data.draw(st.lists(st.sampled_from(batches), max_size=10))
     order = data.draw(st.permutations(batches + repeated))
     feed, reader = Feed(ROOM, 0), Reader()
