@@ -347,10 +347,6 @@ async def _migrate(urls: Urls) -> list[str]:
         return await migrations.apply(urls.owner)
     except migrations.MigrationError as error:
         raise ConfigError(f"The database cannot be migrated: {error}.") from error
-    except Exception as error:
-        if not isinstance(error, (OSError, asyncio.TimeoutError)) and type(error).__module__.split(".")[0] != "asyncpg":
-            raise
-        raise ConfigError(f"PostgreSQL cannot be used for the migration: {error}") from error
 
 
 async def _serve(config: Config, superuser_url: str, redis_url: str) -> int:

@@ -10,6 +10,7 @@ import sys
 
 from realtime import __version__, config
 from realtime.engines import EngineError
+from realtime.errors import RealtimeError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,6 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     except (config.ConfigError, EngineError) as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 2
+    except RealtimeError as error:
+        print(f"realtime: {error.message}", file=sys.stderr)
+        return 1
 
 
 def _run(command: str, settings: config.Config) -> int:

@@ -64,7 +64,8 @@ Username = Annotated[
 ]
 Password = Annotated[str, Meta(min_length=8, max_length=256, description="8–256 characters.")]
 SignalKind = Annotated[
-    str, Meta(min_length=1, max_length=32, pattern=rf"^[a-z][a-z0-9_.-]*{_END}", description="`typing`, `cursor`, or the app's own.")
+    str,
+    Meta(min_length=1, max_length=32, pattern=rf"^[a-z][a-z0-9_.-]*{_END}", description="`typing`, `cursor`, or the app's own."),
 ]
 Time = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", extra_json_schema={"format": "date-time"})]
 

@@ -42,27 +42,36 @@ async def apply(dsn: str) -> list[str]:
         The names of the files that were applied now.
 
     Raises:
-        MigrationError: when an applied file has changed since.
-        asyncpg.PostgresError, OSError: when PostgreSQL refuses or cannot be reached; the failing file is rolled back.
+        MigrationError: when an applied file has changed since, or PostgreSQL refuses or cannot be reached; the failing
+            file is rolled back.
     """
-    connection = await asyncpg.connect(dsn, timeout=10)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-        if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
-            await connection.execute(_LEDGER)
-        rows = await connection.fetch("SELECT name, checksum FROM schema_migrations")
-        done: dict[str, str] = {row["name"]: row["checksum"] for row in rows}
-        applied = []
-        for name, sql in files():
-            checksum = hashlib.sha256(sql.encode()).hexdigest()
-            if name in done:
-                if done[name] != checksum:
-                    raise MigrationError(f"{name} was applied with other contents: write a new migration instead of changing it")
-                continue
-            async with connection.transaction():
-                await connection.execute(sql)
-                await connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum)
-            applied.append(name)
-        return applied
+        connection = await asyncpg.connect(dsn, timeout=10)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        raise MigrationError(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from error
+    try:
+        return await _apply(connection)
+    except (asyncpg.PostgresError, OSError) as error:
+        raise MigrationError(f"PostgreSQL refused: {error}") from error
     finally:
         await connection.close()
+
+
+async def _apply(connection: asyncpg.Connection[asyncpg.Record]) -> list[str]:
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        await connection.execute(_LEDGER)
+    rows = await connection.fetch("SELECT name, checksum FROM schema_migrations")
+    done: dict[str, str] = {row["name"]: row["checksum"] for row in rows}
+    applied = []
+    for name, sql in files():
+        checksum = hashlib.sha256(sql.encode()).hexdigest()
+        if name in done:
+            if done[name] != checksum:
+                raise MigrationError(f"{name} was applied with other contents: write a new migration instead of changing it")
+            continue
+        async with connection.transaction():
+            await connection.execute(sql)
+            await connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum)
+        applied.append(name)
+    return applied
