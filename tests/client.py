@@ -189,6 +189,14 @@ class Socket:
         if self.failures:
             raise self.failures[0]
 
+    async def wait_for(self, name: str, count: int = 1, timeout_s: float = 5) -> None:
+        """Return when an event came that often."""
+        await self.wait(lambda: self.names.count(name) >= count, timeout_s)
+
+    async def wait_events(self, room: str, count: int, timeout_s: float = 5) -> None:
+        """Return when that many numbered events of a room came."""
+        await self.wait(lambda: len(self.events(room)) >= count, timeout_s)
+
     async def ask(self, name: str, payload: Any = None) -> Any:
         """Send a request and return its ack, whatever it says."""
         answer = await self.client.call(name, payload, timeout=10)

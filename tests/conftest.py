@@ -124,15 +124,22 @@ class Nodes:
         self.redis = redis
         self.running: list[Node] = []
         self._stack = stack
+        self._stacks: list[contextlib.AsyncExitStack] = []
         self._http = http
         self._prefix = f"t{next(_numbers)}"
 
     async def start(self, **settings: object) -> Api:
         """Start one more node."""
         settings.setdefault("redis_prefix", self._prefix)
-        node, url = await self._stack.enter_async_context(started(self.urls, self.redis, **settings))
+        stack = await self._stack.enter_async_context(contextlib.AsyncExitStack())
+        node, url = await stack.enter_async_context(started(self.urls, self.redis, **settings))
         self.running.append(node)
+        self._stacks.append(stack)
         return Api(self._http, url)
+
+    async def stop(self, index: int) -> None:
+        """Stop a node, as SIGTERM does."""
+        await self._stacks[index].aclose()
 
 
 @pytest.fixture

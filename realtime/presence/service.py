@@ -62,7 +62,8 @@ class Presence:
         self._publish = publish
         self._clock = clock
         self._state = PresenceState()
-        self._version = 0
+        self._version = 0  # of what the others were told
+        self._own_changes = 0
         self._connections: dict[UserId, int] = {}
         self._leaving: dict[UserId, asyncio.TimerHandle] = {}
         self._present: set[UserId] = set()
@@ -124,6 +125,11 @@ class Presence:
         (self._joined if present else self._left).add(user)
         (self._left if present else self._joined).discard(user)
         self._changed.set()
+        # Who watches on this node need not wait until the others are told.
+        self._own_changes += 1
+        who, nobody = {user}, set[UserId]()
+        joined, left = (who, nobody) if present else (nobody, who)
+        self._notify(self._state.change(self._node, joined, left, self._own_changes, float("inf")) or ())
 
     # -- those who watch --------------------------------------------------------------------------
 
@@ -135,7 +141,7 @@ class Presence:
             self._watching[watcher] = watched
         for user in watched:
             self._watchers.setdefault(user, set()).add(watcher)
-        return [(user, user in self._present or self._state.is_online(user)) for user in watched]
+        return [(user, self._state.is_online(user)) for user in watched]
 
     def unwatch(self, watcher: Watcher) -> None:
         for user in self._watching.pop(watcher, ()):
@@ -168,8 +174,6 @@ class Presence:
             left, self._left = self._left, set()
             if joined or left:
                 self._version += 1
-                changes = self._state.change(self._node, joined, left, self._version, float("inf"))
-                self._notify(changes or ())
             try:
                 if self._rewrite:
                     await self._lease.rewrite(self._version, list(self._present - self._joined))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # it has no types, and its stubs are not among the requirements
+import jsonschema
 import msgspec
 import pytest
 

@@ -48,12 +48,13 @@ def test_nobody_joins_a_private_room_by_themselves() -> None:
 
 
 def test_a_direct_room_keeps_its_two() -> None:
-    for ask in (
+    asks: list[Callable[[], None]] = [
         lambda: policy.join(DIRECT, MEMBER),
         lambda: policy.leave(DIRECT, MEMBER, 0, True),
         lambda: policy.add(DIRECT, MEMBER, MEMBER),
         lambda: policy.remove(DIRECT, MEMBER, MEMBER),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(errors.DirectRoomFixed):
             ask()
 

@@ -32,6 +32,7 @@ export function start(listener: Listener): () => void {
   session.whenRenewed((token) => {
     // The connection outlives its token only when it is given the new one.
     if (live) request("auth.refresh", { token }).catch((error: unknown) => console.info("auth.refresh:", error));
+    else hurry(); // the server answers again
   });
   const online = () => hurry();
   const seen = () => {

@@ -36,7 +36,7 @@ export function MessageList({ room, editing, onEdit, toEnd }: Props) {
 
   useMarkRead(room, timeline?.held ?? 0, scroll.atEnd);
   useEffect(() => {
-    if (scroll.nearTop && timeline?.hasBefore && !loading && !code) void timelines.older(room.id);
+    if (timeline?.hasBefore && !loading && !code && scroll.isNearTop()) void timelines.older(room.id);
   });
 
   return (

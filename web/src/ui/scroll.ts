@@ -9,7 +9,7 @@ export function useScroll(shown: readonly Row[]) {
   const box = useRef<HTMLElement>(null);
   const inner = useRef<HTMLDivElement>(null);
   const [atEnd, setAtEnd] = useState(true);
-  const [nearTop, setNearTop] = useState(false);
+  const [, setNearTop] = useState(false);
   const [below, setBelow] = useState(false);
   const stuck = useRef(true);
   /** The first message and the height of the list at the last render. */
@@ -21,8 +21,11 @@ export function useScroll(shown: readonly Row[]) {
     stuck.current = element.scrollHeight - element.clientHeight - element.scrollTop < END_PX;
     setAtEnd(stuck.current);
     if (stuck.current) setBelow(false);
-    setNearTop(element.scrollTop < TOP_PX);
+    setNearTop(element.scrollTop < TOP_PX); // renders, so that whoever waits for it looks again
   }, []);
+
+  /** Asked of the element itself: before the first scroll to the end, everything is near the top. */
+  const isNearTop = useCallback(() => (box.current?.scrollTop ?? TOP_PX) < TOP_PX, []);
 
   const toEnd = useCallback(() => {
     const element = box.current;
@@ -58,5 +61,5 @@ export function useScroll(shown: readonly Row[]) {
     return () => observer.disconnect();
   }, [measure]);
 
-  return { box, inner, atEnd, nearTop, below, toEnd, onScroll: measure };
+  return { box, inner, atEnd, isNearTop, below, toEnd, onScroll: measure };
 }
