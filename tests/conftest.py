@@ -72,31 +72,27 @@ async def _prepare(superuser: str) -> Urls:
     return urls
 
 
-@pytest.fixture
-async def own_database(running_engines: Engines) -> Urls:
-    """A fresh database, cloned from the migrated one."""
+async def clone(engines: Engines) -> Urls:
+    """Make a fresh database out of the migrated one."""
     name = f"clone{next(_numbers)}"
-    connection = await asyncpg.connect(running_engines.superuser)
+    connection = await asyncpg.connect(engines.superuser)
     try:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE realtime OWNER realtime_owner")
     finally:
         await connection.close()
-    return Urls(*(urlunsplit(urlsplit(url)._replace(path=f"/{name}")) for url in running_engines.template))
+    return Urls(*(urlunsplit(urlsplit(url)._replace(path=f"/{name}")) for url in engines.template))
+
+
+@pytest.fixture
+async def own_database(running_engines: Engines) -> Urls:
+    """A database for one test."""
+    return await clone(running_engines)
 
 
 @pytest.fixture(scope="session")
 def shared_database(running_engines: Engines) -> Urls:
     """A database that tests share: they use their own users and rooms, whose ids are unique."""
-
-    async def clone() -> None:
-        connection = await asyncpg.connect(running_engines.superuser)
-        try:
-            await connection.execute("CREATE DATABASE shared TEMPLATE realtime OWNER realtime_owner")
-        finally:
-            await connection.close()
-
-    asyncio.run(clone())
-    return Urls(*(urlunsplit(urlsplit(url)._replace(path="/shared")) for url in running_engines.template))
+    return asyncio.run(clone(running_engines))
 
 
 @contextlib.asynccontextmanager

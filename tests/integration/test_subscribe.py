@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.client import Api
 
 if TYPE_CHECKING:
@@ -91,26 +93,28 @@ async def test_after_unsubscribe_nothing_comes(api: Api, close_later: Keep) -> N
     assert socket.seqs(room) == []
 
 
-async def test_subscribing_amid_a_storm_of_messages_leaves_no_gap(nodes: Nodes, close_later: Keep) -> None:
-    api = await nodes.start(send_rate=100_000, send_burst=100_000)
+@pytest.mark.parametrize("remembered", [0, 5, 500])
+async def test_subscribing_amid_a_storm_of_messages_leaves_no_gap(nodes: Nodes, close_later: Keep, remembered: int) -> None:
+    api = await nodes.start(send_rate=100_000, send_burst=100_000, feed_memory_events=remembered)
     anna = await api.register()
     room = await anna.room("private")
     sender = close_later(await anna.connect())
+    await sender.subscribe(room)
     total = 400
 
     async def send_all() -> None:
         for number in range(0, total, 20):
             await asyncio.gather(*(sender.send(room, str(number + index)) for index in range(20)))
 
-    async def reader(start: int) -> None:
-        await sender.wait(lambda: True)
+    async def reader(start: int, after: int) -> None:
+        await sender.wait_events(room, after)
         socket = close_later(await anna.connect())
         answer = await socket.subscribe(room, since=start)
         caught_up = [event["seq"] for event in answer["events"]]
         await socket.wait(lambda: (caught_up + socket.seqs(room))[-1:] == [total], timeout_s=20)
         assert caught_up + socket.seqs(room) == list(range(start + 1, total + 1))
 
-    await asyncio.gather(send_all(), *(reader(0) for _ in range(8)))
+    await asyncio.gather(send_all(), *(reader(0, after) for after in range(0, 320, 40)))
 
 
 async def test_a_signal_reaches_the_others_who_look_and_not_the_sender(api: Api, close_later: Keep) -> None:

@@ -1,0 +1,180 @@
+"""Every query of the store, on a filled database: none reads a large table from end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from importlib import resources
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from realtime.store import queries
+from tests.conftest import clone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.conftest import Engines
+
+LARGE = {"users", "sessions", "rooms", "members", "events"}
+FILL = """
+INSERT INTO users (id, username, username_key, display_name, password_hash)
+SELECT gen_random_uuid(), 'User' || n, 'user' || n, 'User ' || n, 'x' FROM generate_series(1, 20000) n;
+INSERT INTO sessions (id, user_id, refresh_hash, previous_hash, expires_at, revoked_at)
+SELECT gen_random_uuid(), id, sha256(id::text::bytea), sha256(('p' || id)::bytea), now() + interval '1 day',
+       CASE WHEN random() < 0.2 THEN now() - random() * interval '90 days' END
+FROM users;
+INSERT INTO rooms (id, kind, name, direct_key, head_seq)
+SELECT gen_random_uuid(), k, 'Room ' || n, CASE WHEN k = 'direct' THEN 'a' || n || ':b' || n END, 40
+FROM generate_series(1, 2500) n, LATERAL (SELECT (ARRAY['public', 'private', 'private', 'direct'])[1 + n % 4] AS k) kind;
+INSERT INTO members (room, user_id, role)
+SELECT r.id, (SELECT id FROM users ORDER BY id LIMIT 1), 'owner' FROM rooms r;
+INSERT INTO members (room, user_id, role)
+SELECT r.id, u.id, 'member' FROM (SELECT id, row_number() OVER () AS n FROM rooms) r
+JOIN (SELECT id, row_number() OVER () AS n FROM users) u ON u.n % 2500 = r.n % 2500
+ON CONFLICT DO NOTHING;
+INSERT INTO events (room, seq, kind, actor, at, client_id, body)
+SELECT r.id, s, CASE WHEN s % 5 = 0 THEN 'member.joined' ELSE 'message.created' END,
+       (SELECT id FROM users ORDER BY id LIMIT 1), now(), 'c' || s, 'text'
+FROM rooms r, generate_series(1, 40) s;
+ANALYZE;
+"""
+
+
+def all_queries() -> list[tuple[str, str]]:
+    folder = resources.files("realtime.store") / "queries"
+    names = sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir())
+    return [(name, section) for name in names for section in vars(queries.load(name))]
+
+
+def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
+    """Give every query arguments as the program gives them."""
+    room, user, session, digest = facts.room, facts.user, facts.session, b"x" * 32
+    return {
+        "events.append": [[room], [user], ["message.created"], ["new"], [None], ["text"]],
+        "events.since": [[room] * 3, [0, 10, 39], 100],
+        "events.messages_before": [room, 30, 50],
+        "events.messages_after": [room, 10, 50],
+        "rooms.insert_room": [facts.new, "private", "x", None, 1],
+        "rooms.insert_members": [room, [facts.stranger], ["member"]],
+        "rooms.find_direct": ["a3:b3"],
+        "rooms.known_users": [[user, facts.stranger]],
+        "rooms.get": [room, user],
+        "rooms.list_mine": [user, facts.nil, 201],
+        "rooms.list_public": [user, facts.nil, 201],
+        "rooms.lock": [room, user, facts.stranger],
+        "rooms.count_owners": [room],
+        "rooms.has_others": [room, user],
+        "rooms.find_user": [user],
+        "rooms.put_member": [room, facts.stranger, "member"],
+        "rooms.delete_member": [room, facts.stranger],
+        "rooms.append_membership": [room, "member.joined", user, user, "member", 1],
+        "rooms.list_members": [room, facts.nil, 201],
+        "rooms.get_member": [room, user],
+        "rooms.access": [[room] * 3, [user, facts.stranger, user]],
+        "rooms.heads": [[room]],
+        "sessions.insert": [facts.new, user, digest, 60.0],
+        "sessions.rotate": [session, digest, digest, 60.0],
+        "sessions.revoke": [session, "logout"],
+        "sessions.revoke_by_token": [session, digest, "logout"],
+        "sessions.revoked_since": [1000.0],
+        "signing_keys.lock": [],
+        "signing_keys.usable": [],
+        "signing_keys.insert": ["kid", digest, 0.0],
+        "signing_keys.retire": ["kid", 60.0],
+        "users.insert": [facts.new, "New", "new", "New", "x"],
+        "users.credentials": ["user7"],
+        "users.is_taken": ["user7"],
+        "users.set_password_hash": [user, "x", "y"],
+        "users.find": [[user, facts.stranger]],
+        "users.search": ["user77%", 100],
+    }
+
+
+@pytest.fixture(scope="module")
+def filled_database(running_engines: Engines) -> str:
+    return asyncio.run(fill(running_engines))
+
+
+async def fill(engines: Engines) -> str:
+    url = (await clone(engines)).owner
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(FILL)
+    finally:
+        await connection.close()
+    return url
+
+
+@pytest.fixture
+async def filled(filled_database: str) -> AsyncIterator[tuple[asyncpg.Connection[Any], SimpleNamespace]]:
+    connection = await asyncpg.connect(filled_database)
+    try:
+        row = await connection.fetchrow(
+            """SELECT m.room, m.user_id AS user, gen_random_uuid() AS new, (SELECT id FROM sessions LIMIT 1) AS session,
+                      (SELECT id FROM users u WHERE NOT EXISTS (SELECT FROM members x WHERE x.room = m.room AND x.user_id = u.id)
+                       LIMIT 1) AS stranger
+               FROM members m JOIN rooms r ON r.id = m.room WHERE r.kind = 'private' AND m.role = 'owner' LIMIT 1"""
+        )
+        assert row is not None
+        yield connection, SimpleNamespace(**row, nil="00000000-0000-0000-0000-000000000000")
+    finally:
+        await connection.close()
+
+
+def scanned(plan: dict[str, Any]) -> set[str]:
+    """Return the tables that a plan reads from end to end."""
+    found = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
+    for inner in plan.get("Plans", ()):
+        found |= scanned(inner)
+    return found
+
+
+async def test_no_query_scans_a_large_table(filled: tuple[asyncpg.Connection[Any], SimpleNamespace]) -> None:
+    connection, facts = filled
+    given = arguments(facts)
+    assert sorted(given) == sorted(f"{name}.{section}" for name, section in all_queries()), "each query is looked at"
+    wrong = {}
+    for name, section in all_queries():
+        query = f"{name}.{section}"
+        sql = getattr(queries.load(name), section)
+        [row] = await connection.fetch(f"EXPLAIN (FORMAT JSON) {sql}", *given[query])
+        tables = scanned(json.loads(row[0])[0]["Plan"]) & LARGE
+        if tables:
+            wrong[query] = tables
+    assert wrong == {}
+
+
+async def test_the_check_would_notice_a_scan(filled: tuple[asyncpg.Connection[Any], SimpleNamespace]) -> None:
+    connection, _ = filled
+    [row] = await connection.fetch("EXPLAIN (FORMAT JSON) SELECT * FROM events WHERE body = 'x'")
+    assert scanned(json.loads(row[0])[0]["Plan"]) == {"events"}
+
+
+async def test_appending_reads_no_large_table_from_end_to_end(
+    filled: tuple[asyncpg.Connection[Any], SimpleNamespace],
+) -> None:
+    """The statements inside the function have no plan to look at from outside; PostgreSQL counts what they did."""
+    connection, facts = filled
+
+    async def scans() -> dict[str, int]:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        rows = await connection.fetch("SELECT relname, seq_scan FROM pg_stat_user_tables")
+        return {row["relname"]: row["seq_scan"] for row in rows if row["relname"] in LARGE}
+
+    before = await scans()
+    append = queries.load("events").append
+    kinds = ["message.created", "message.edited", "message.deleted"]
+    for number in range(1, 10, 2):  # every fifth event of the filling is no message
+        for target in (number, number + 10):  # often enough for PostgreSQL to settle on a plan
+            if target % 5 == 0:
+                continue
+            rows = await connection.fetch(
+                append, [facts.room] * 3, [facts.user] * 3, kinds, [f"{kind}-{target}" for kind in kinds],
+                [None, target, target + 20], ["new", "edit", None],
+            )  # fmt: skip
+            assert {row["outcome"] for row in rows} == {"accepted"}
+    assert await scans() == before
