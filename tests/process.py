@@ -1,0 +1,90 @@
+"""Real server processes, as an operator starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import AsyncIterator
+
+MARK = "Realtime is at "
+
+
+class Server:
+    """One `realtime serve`.
+
+    Args:
+        settings: Fields of `Config`, given as flags.
+    """
+
+    def __init__(self, **settings: object) -> None:
+        self._settings = {"host": "127.0.0.1", "port": 0, "log_level": "warning"} | settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.output: list[str] = []
+        self.url = ""
+
+    async def start(self, within_s: float = 30) -> str:
+        """Start and return the URL at which it answers."""
+        flags = [part for name, value in self._settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "realtime", "serve", *flags,
+            stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL, env=environment,
+        )  # fmt: skip
+        assert self._process.stderr is not None
+        async with asyncio.timeout(within_s):
+            async for raw in self._process.stderr:
+                line = raw.decode().rstrip()
+                self.output.append(line)
+                if line.startswith(MARK):
+                    self.url = line.removeprefix(MARK).split()[0]
+                    break
+            else:
+                raise AssertionError("it did not start:\n" + "\n".join(self.output))
+        self._reading = asyncio.create_task(self._read(self._process.stderr))
+        return self.url
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        async for raw in stream:
+            self.output.append(raw.decode().rstrip())
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 20) -> int:
+        """Send a signal and return the exit status."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        status = await asyncio.wait_for(self._process.wait(), within_s)
+        if self._reading is not None:
+            await self._reading
+        return status
+
+
+@contextlib.asynccontextmanager
+async def serving(**settings: object) -> AsyncIterator[Server]:
+    """Run a server; whatever happens, it is gone afterwards."""
+    server = Server(**settings)
+    await server.start()
+    try:
+        yield server
+    finally:
+        if server._process is not None and server._process.returncode is None:
+            await server.end(signal.SIGKILL)
+
+
+def readable(folder: pathlib.Path) -> pathlib.Path:
+    """Let PostgreSQL's user, where it is not ours, reach a folder of the test."""
+    for path in (folder, folder.parent, folder.parent.parent):
+        path.chmod(path.stat().st_mode | 0o011)
+    return folder
