@@ -233,6 +233,7 @@ class Node:
         self.metrics.bus_healthy.set(healthy)
         if not healthy:
             self.presence.suspend()
+            self.feeds.compare_soon()
 
     async def _health(self) -> rest.Health:
         checks = {"node": "draining" if self._draining else "ok", "bus": "ok" if self.bus.healthy else "away"}

@@ -151,6 +151,13 @@ async def nodes(running_engines: Engines, shared_database: Urls, http: aiohttp.C
 
 
 @pytest.fixture
+async def exits() -> AsyncIterator[contextlib.AsyncExitStack]:
+    """Closes what a test enters."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
 async def api(nodes: Nodes) -> Api:
     """REST on a node with the default settings."""
     return await nodes.start()

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROBE_S = 1.0
+PROBE_S = 0.4
+SUSPECT_S = 1.2
+"""Silence after which the bus counts as away: feeds compare with the store every second from then on."""
 DEAF_S = 4.0
+"""Silence after which the connection is given up. Longer, since reconnecting costs most when everything is slow."""
 _CONFIRM_S = 1.0
 _PAUSE_S = (0.1, 2.0)
 _QUEUE = 10_000
@@ -96,6 +99,8 @@ class Bus:
         self._filled = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._complained = False
+        self._clock = asyncio.get_running_loop().time
+        self._heard_s = 0.0
         self.healthy = False
 
     # -- life -------------------------------------------------------------------------------------
@@ -157,6 +162,8 @@ class Bus:
         while True:
             self._put(self._own, envelope.pack(self._sender, Kind.PROBE, []))
             await asyncio.sleep(PROBE_S)
+            if self.healthy and self._clock() - self._heard_s > SUSPECT_S:
+                self._lost(TimeoutError())
 
     def _lost(self, error: Exception) -> None:
         if self.healthy or not self._complained:
@@ -263,6 +270,7 @@ class Bus:
                 self._receiver.signal(RoomId(channel.removeprefix(self._room_prefix)), frame)
 
     def _hear_ourselves(self) -> None:
+        self._heard_s = self._clock()
         if not self.healthy:
             self.healthy = True
             self._health(True)
