@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast check format docs lock clean
+.PHONY: help setup setup-dev serve test test-fast check screenshot format docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test-fast: $(VENV)/dev.stamp ## the tests that need nothing running, under a min
 test: setup-dev check ## every check and every test: real PostgreSQL, Redis, browser and clients
 	@cd web && ../$(BIN)/npm run --silent check && ../$(BIN)/npm test --silent
 	@$(BIN)/pytest
+
+screenshot: setup-dev ## take the pictures of the README anew, with the browser test
+	@mkdir -p docs/images && SCREENSHOT_TO=docs/images $(BIN)/pytest tests/browser -k two_people_chat
 
 format: $(VENV)/dev.stamp ## put the code into its form
 	@$(BIN)/ruff format -q . ; $(BIN)/ruff check -q --fix .
