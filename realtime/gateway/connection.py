@@ -43,8 +43,8 @@ class Application(Protocol):
 
     def connected(self, connection: Connection, /) -> None: ...
 
-    def event(self, connection: Connection, name: str, argument: bytes, packet_id: int | None, /) -> None:
-        """Take an event. `argument`: the JSON of its only argument, empty when there was none."""
+    def event(self, connection: Connection, name: str, arguments: bytes, packet_id: int | None, /) -> None:
+        """Take an event. `arguments`: as the client wrote them, joined by commas; empty when there were none."""
 
     def disconnected(self, connection: Connection, reason: CloseReason, /) -> None:
         """Called once for each `connected`."""
@@ -145,9 +145,14 @@ class Connection:
 
     def renew(self, principal: Principal) -> int:
         """Put a new token on the connection; return the seconds until it expires."""
+        self._forget_expiry()
         self._principal = principal
         self._shared.expiries.add(self, principal.expires_at_s + self._shared.token_grace_s)
         return max(0, int(principal.expires_at_s - self._shared.clock()))
+
+    def _forget_expiry(self) -> None:
+        if self._principal is not None:
+            self._shared.expiries.discard(self, self._principal.expires_at_s + self._shared.token_grace_s)
 
     def expiry_is_due(self) -> None:
         """Close unless the token was renewed."""
@@ -228,10 +233,7 @@ class Connection:
 
     def _event(self, packet: socketio.Packet) -> None:
         name, arguments = socketio.event(packet.data)
-        if len(arguments) > 1:
-            self._refuse(packet.id, errors.InvalidRequest("An event has one argument, an object."))
-        else:
-            self._shared.application.event(self, name, bytes(arguments[0]) if arguments else b"", packet.id)
+        self._shared.application.event(self, name, arguments, packet.id)
 
     def _refuse(self, packet_id: int | None, error: errors.RealtimeError) -> None:
         if packet_id is not None:
@@ -240,6 +242,7 @@ class Connection:
     def _leave(self, reason: CloseReason) -> None:
         if self._principal is not None:
             self._shared.application.disconnected(self, reason)
+            self._forget_expiry()
             self._principal = None
             self.app = None
 

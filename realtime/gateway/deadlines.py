@@ -74,13 +74,21 @@ class Calendar(Generic[T]):
         self._due = due
         self._clock = clock
         self._loop = loop
-        self._buckets: dict[int, list[T]] = {}
+        self._buckets: dict[int, set[T]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, item: T, at_s: float) -> None:
-        self._buckets.setdefault(math.ceil(at_s), []).append(item)
+        self._buckets.setdefault(math.ceil(at_s), set()).add(item)
         if self._timer is None:
             self._timer = self._loop.call_later(1, self._fire)
+
+    def discard(self, item: T, at_s: float) -> None:
+        """Forget an item that was added for this time: deadlines are far away, and items would pile up until then."""
+        bucket = self._buckets.get(math.ceil(at_s))
+        if bucket is not None:
+            bucket.discard(item)
+            if not bucket:
+                del self._buckets[math.ceil(at_s)]
 
     def close(self) -> None:
         """Forget everything."""

@@ -20,7 +20,7 @@ from realtime.contract.types import Error, Room, User, time
 from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.hub import Hub
 from realtime.gateway.peer import Peer
-from realtime.gateway.socketio import event_frame
+from realtime.gateway.socketio import count_arguments, event_frame
 from realtime.model import EventKind, RoomId, UserId, is_uuid
 from realtime.rooms.writer import Committed
 
@@ -132,21 +132,18 @@ class Dispatch:
         for room in peer.rooms:
             self._feeds.unsubscribe(peer, room)
         peer.rooms.clear()
-        for waiting in peer.waiting:
-            waiting.close()
         peer.waiting.clear()
         self._hub.discard(peer)
         self._presence.unwatch(peer)
         self._presence.disconnected(peer.user)
 
-    def event(self, connection: Connection, name: str, argument: bytes, packet_id: int | None) -> None:
+    def event(self, connection: Connection, name: str, arguments: bytes, packet_id: int | None) -> None:
         peer: Peer = connection.app
         try:
             handler = self._handlers.get(name)
             if handler is None:
                 raise errors.UnknownEvent
-            request = decode(_DECODERS[name], argument or b"{}")
-            handler(peer, request, packet_id, name)
+            handler(peer, _request(name, arguments), packet_id, name)
         except errors.RealtimeError as error:
             self._refuse(peer, packet_id, name if handler else "unknown", error)
 
@@ -170,7 +167,7 @@ class Dispatch:
         def handler(peer: Peer, request: Any, packet_id: int | None, name: str) -> None:
             if len(peer.waiting) >= MAX_WAITING:
                 raise errors.Overloaded("Too many requests of this connection are waiting.", retry_after_ms=500)
-            peer.waiting.append(self._run(peer, serve(peer, request), packet_id, name))
+            peer.waiting.append(lambda: self._run(peer, serve(peer, request), packet_id, name))
             if peer.tail is None:
                 peer.tail = asyncio.get_running_loop().create_task(self._drain(peer))
 
@@ -193,7 +190,7 @@ class Dispatch:
     @staticmethod
     async def _drain(peer: Peer) -> None:
         while peer.waiting:
-            await peer.waiting.pop(0)
+            await peer.waiting.popleft()()
         peer.tail = None
 
     # -- messages ---------------------------------------------------------------------------------
@@ -321,6 +318,15 @@ class Dispatch:
 def room_added(room: model.Room) -> bytes:
     """Encode the payload of `room.added`."""
     return _encode(socket.RoomAdded(room=Room.of(room)))
+
+
+def _request(name: str, arguments: bytes) -> Any:
+    try:
+        return decode(_DECODERS[name], arguments or b"{}")
+    except errors.InvalidJson:
+        if count_arguments(arguments) > 1:
+            raise errors.InvalidRequest("An event has one argument, an object.") from None
+        raise
 
 
 def _ms(wait_s: float) -> int:

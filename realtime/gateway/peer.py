@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from realtime.limits import TokenBucket
 
 if TYPE_CHECKING:
     from asyncio import Task
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from realtime.gateway.connection import Connection
     from realtime.model import RoomId, SessionId, UserId
@@ -35,7 +36,7 @@ class Peer:
         self.rooms: set[RoomId] = set()
         self.signals: dict[RoomId, TokenBucket] = {}
         self.tail: Task[None] | None = None
-        self.waiting: list[Coroutine[None, None, None]] = []
+        self.waiting: deque[Callable[[], Coroutine[None, None, None]]] = deque()
         self.closed = False
 
     def write(self, frames: bytes) -> None:

@@ -16,6 +16,7 @@ CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range
 ROOT = b"/"
 MAX_ATTACHMENTS = 10
 _HEAD = re.compile(rb"([0-6])(?:(\d{1,4})-)?(?:(/[^,]{0,255}),?)?(\d{1,19})?")
+_NAME = re.compile(rb'\["([\x20\x21\x23-\x5b\x5d-\x7e]*)"([,\]])')
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _name = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
@@ -57,17 +58,34 @@ def decode(message: bytes) -> Packet:
     return Packet(kind, head[3] or ROOT, int(head[4]) if head[4] else None, attachments, message[head.end() :])
 
 
-def event(data: bytes) -> tuple[str, list[msgspec.Raw]]:
-    """Take the data of an event apart: its name and its raw arguments.
+def event(data: bytes) -> tuple[str, bytes]:
+    """Take the data of an event apart: its name, and its arguments as they are, joined by commas.
+
+    What the arguments hold is looked at once, by whoever knows what they should be; a client that sends rubbish there gets
+    an answer and keeps its connection.
 
     Raises:
         InvalidPacket: it is not an array that begins with a string.
     """
-    try:
+    head = _NAME.match(data)
+    if head is not None and data.endswith(b"]"):
+        if head[2] == b",":
+            return head[1].decode(), data[head.end() : -1]
+        if head.end() == len(data):
+            return head[1].decode(), b""
+    try:  # a name with escapes, or blanks where nobody writes them
         name, *arguments = _list(data)
-        return _name(name), arguments
+        return _name(name), b",".join(arguments)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InvalidPacket("an event is an array that begins with its name") from error
+
+
+def count_arguments(arguments: bytes) -> int:
+    """Count the arguments of an event. Returns 0 too when they are not JSON."""
+    try:
+        return len(_list(b"[%b]" % arguments))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
 
 
 def event_frame(name: str, payload: bytes) -> bytes:

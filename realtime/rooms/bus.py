@@ -178,13 +178,13 @@ class Bus:
     async def subscribe(self, room: RoomId) -> bool:
         """Receive a room; return when Redis confirmed it (True), or False when it does not answer in time."""
         self._rooms.add(room)
+        self._added.append(room)
+        self._changed.set()
         if not self.healthy:
             return False
         confirmation = self._confirmations.get(room)
         if confirmation is None:
             confirmation = self._confirmations[room] = asyncio.get_running_loop().create_future()
-            self._added.append(room)
-            self._changed.set()
         try:
             return await asyncio.wait_for(asyncio.shield(confirmation), _CONFIRM_S)
         except TimeoutError:
