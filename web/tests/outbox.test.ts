@@ -39,10 +39,19 @@ describe("the outbox", () => {
     expect(outbox.retry(failed, "a")[0]).toEqual(two()[0]);
   });
 
+  it("keeps the order of what is written within one millisecond, and when the clock goes back", () => {
+    const three = outbox.write(outbox.write(two(), "r", "c", "third", 2), "r", "d", "fourth", 1);
+    const shuffled = [2, 0, 3, 1].flatMap((index) => three[index] ?? []);
+    expect(shuffled.reduce(outbox.put, [] as readonly outbox.Unsent[])).toEqual(three);
+  });
+
+  it("takes a message once, in its newest state", () => {
+    const failed = outbox.refused(two(), "a", { code: "forbidden", message: "", retryable: false }).outbox;
+    expect(failed.slice(0, 1).reduce(outbox.put, two())).toEqual(failed);
+  });
+
   it("survives a reload, and whatever else stands in the storage", () => {
-    expect(outbox.parse(JSON.stringify(two()))).toEqual(two());
-    for (const text of [null, "", "{", "null", "7", '{"a":1}', '[1,null,{"room":1}]']) {
-      expect(outbox.parse(text)).toEqual([]);
-    }
+    for (const item of two()) expect(outbox.parse(JSON.stringify(item))).toEqual(item);
+    for (const text of [null, "", "{", "null", "7", "[]", '{"room":1}']) expect(outbox.parse(text)).toBeNull();
   });
 });

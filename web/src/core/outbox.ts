@@ -20,14 +20,21 @@ export interface Unsent {
 /** After so many refusals or timeouts on a live connection the person decides: retry or discard. */
 export const MAX_ATTEMPTS = 5;
 
+/** Add a message behind all others: `at` grows strictly, so that the order survives a reload. */
 export function write(
   outbox: readonly Unsent[],
   room: string,
   clientId: string,
   body: string,
-  at: number,
+  nowMs: number,
 ): readonly Unsent[] {
+  const at = Math.max(nowMs, (outbox.at(-1)?.at ?? 0) + 1);
   return [...outbox, { room, client_id: clientId, body, at, state: "pending", attempts: 0 }];
+}
+
+/** Take a message in its newest state, in its place by time. */
+export function put(outbox: readonly Unsent[], item: Unsent): readonly Unsent[] {
+  return [...remove(outbox, item.client_id), item].sort((a, b) => a.at - b.at);
 }
 
 export function remove(outbox: readonly Unsent[], clientId: string): readonly Unsent[] {
@@ -70,16 +77,15 @@ export function refused(outbox: readonly Unsent[], clientId: string, error?: Wir
   };
 }
 
-/** Read what another run of the page left behind; anything else than a list of unsent messages is nothing. */
-export function parse(text: string | null): readonly Unsent[] {
-  if (text === null) return [];
-  let value: unknown;
+/** Read a message that another run of the page, or another tab, left behind; null for anything else. */
+export function parse(text: string | null): Unsent | null {
+  if (text === null) return null;
   try {
-    value = JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    return isUnsent(value) ? value : null;
   } catch {
-    return []; // not ours: some other version, or a person with the developer tools
+    return null; // not ours: some other version, or a person with the developer tools
   }
-  return Array.isArray(value) ? value.filter(isUnsent) : [];
 }
 
 function isUnsent(value: unknown): value is Unsent {

@@ -32,6 +32,11 @@ export interface Divider {
 
 export type Row = Line | Divider;
 
+/** Do two lines look the same? Then there is nothing to render. */
+export function sameLine(a: Line, b: Line): boolean {
+  return (Object.keys(a) as (keyof Line)[]).every((name) => a[name] === b[name]);
+}
+
 type Bare = Omit<Line, "first" | "last">;
 
 /**

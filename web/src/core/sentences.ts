@@ -22,7 +22,7 @@ const SENTENCES: Record<string, string> = {
   member_not_found: "They are not a member of this room any more.",
   user_not_found: "There is no such person.",
   payload_too_large: "This is too long to send.",
-  too_many_connections: "You have too many open windows. Close one to go on.",
+  too_many_connections: "Too many windows are open. Close one to go on.",
   client_id_conflict: "This message could not be sent again. Copy its text into a new one.",
 };
 

@@ -20,6 +20,8 @@ const READY_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export const status = signal<Status>("connecting");
+/** The code of the reason why the last try came to nothing; null while all is well. */
+export const trouble = signal<string | null>(null);
 /** When the next try is due, Unix milliseconds; null while one is under way. */
 export const retryAtMs = signal<number | null>(null);
 
@@ -84,6 +86,7 @@ async function keep(listener: Listener, stopping: AbortSignal): Promise<void> {
     const ended = await once(listener, stopping);
     if (stopping.aborted) break;
     if (ended.wasReady) attempt = 0;
+    trouble.value = ended.code ?? null;
     const step = next(ended, attempt, backoffMs(attempt, Math.random()));
     if (step.step === "sign_out") {
       session.expel(step.code);
@@ -117,6 +120,7 @@ async function once(listener: Listener, stopping: AbortSignal): Promise<Ended> {
         clearTimeout(late);
         live = socket;
         status.value = "online";
+        trouble.value = null;
         listener.ready(payload as Ready);
       } else if (name === "closing") {
         code = (payload as { code: string }).code;

@@ -6,6 +6,7 @@ import { asRefused } from "../errors";
 import type { PresenceChange, Room, RoomEvent, SubscribedRoom } from "../wire";
 import { EVENT_KINDS } from "../wire";
 import * as connection from "./connection";
+import * as dialog from "./dialog";
 import * as drafts from "./drafts";
 import * as members from "./members";
 import * as notices from "./notices";
@@ -21,6 +22,7 @@ import * as typing from "./typing";
 
 const SUBSCRIBE_AT_ONCE = 200; // keeps request and answer well under the limit of a packet
 const RETRY_MS = 1500;
+const GONE = new Set(["room_not_found", "not_a_member"]);
 const kinds: ReadonlySet<string> = new Set(EVENT_KINDS);
 
 /** Rooms that this connection receives, or has asked for. */
@@ -67,7 +69,7 @@ function begin(user: string): () => void {
     batch(() => {
       lost();
       for (const store of [rooms, timelines, people, typing, drafts]) store.reset();
-      for (const store of [members, outbox, seen]) store.close();
+      for (const store of [members, outbox, seen, dialog]) store.close();
     });
   };
 }
@@ -123,8 +125,10 @@ async function ask(ids: readonly string[], connected: Set<string>): Promise<void
     const again = answer.rooms.flatMap((one) => (one.error?.retryable ? [one.room] : []));
     if (again.length > 0) askLater(again, connected, RETRY_MS);
   } catch (error) {
-    const { code, retry_after_ms } = asRefused(error);
-    if (code !== "network") askLater(ids, connected, retry_after_ms ?? RETRY_MS); // a new connection asks by itself
+    const { code, retryable, retry_after_ms } = asRefused(error);
+    if (code === "network") return; // a new connection asks by itself
+    if (retryable) askLater(ids, connected, retry_after_ms ?? RETRY_MS);
+    else notices.complain(error);
   }
 }
 
@@ -136,7 +140,7 @@ function askLater(ids: readonly string[], connected: Set<string>, ms: number): v
 
 function joined(one: SubscribedRoom): void {
   if (one.error) {
-    if (!one.error.retryable) forget(one.room);
+    if (GONE.has(one.error.code)) forget(one.room);
     return;
   }
   rooms.atHead(one.room, one.head_seq ?? 0);
@@ -189,11 +193,20 @@ function removed({ room, reason }: { room: string; reason: string }): void {
 
 export function forget(room: string): void {
   subscribed.delete(room);
+  const name = rooms.rooms.value.get(room);
+  if (outbox.discardRoom(room) && name) notices.tell(`What you wrote in ${title(name)} could not be sent any more.`);
   batch(() => {
     rooms.remove(room);
     timelines.drop(room);
     route.leave(room);
   });
+}
+
+/** Sign out; whoever comes next begins at the list of rooms. */
+export function signOut(): void {
+  outbox.discardAll();
+  session.signOut();
+  route.go(null);
 }
 
 /** Open the direct room with somebody. */

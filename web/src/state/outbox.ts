@@ -1,8 +1,9 @@
 /**
  * Sends what was written: per room one after the other, so that the order stays; each with the same `client_id` until acked.
  *
- * localStorage is the truth, shared by all tabs. The tab in which a message was written sends it; one that was left
- * behind (tab closed, browser crashed) is taken over. Two tabs that send the same message do no harm: it is stored once.
+ * Each message has a key of its own in localStorage: tabs run in processes whose views of it lag behind one another, so
+ * a list under one key would be overwritten. The tab in which a message was written sends it; one that was left behind
+ * (tab closed, browser crashed) is taken over. Two tabs that send the same message do no harm: it is stored once.
  */
 import { batch, signal } from "@preact/signals";
 import { uuid4 } from "../core/id";
@@ -19,15 +20,16 @@ const SWEEP_MS = 10_000;
 export const unsent = signal<readonly pure.Unsent[]>([]);
 
 let me: string | null = null;
-let key = "";
+let prefix = "";
 let mine = new Set<string>();
 let busyRooms = new Set<string>();
 let sweep: ReturnType<typeof setInterval> | undefined;
 
 export function open(user: string): void {
   me = user;
-  key = `realtime.outbox.${user}`;
-  unsent.value = pure.parse(storage.get(key));
+  prefix = `realtime.outbox.${user}.`;
+  const left = storage.keys(prefix).flatMap((key) => pure.parse(storage.get(key)) ?? []);
+  unsent.value = left.reduce(pure.put, [] as readonly pure.Unsent[]);
   mine = new Set(unsent.value.map((item) => item.client_id));
   busyRooms = new Set();
   sweep = setInterval(flush, SWEEP_MS);
@@ -44,9 +46,20 @@ export function discardAll(): void {
   change(() => []);
 }
 
+/** Throw away what can no longer be sent. Returns whether there was something. */
+export function discardRoom(room: string): boolean {
+  const left = unsent.value.filter((item) => item.room !== room);
+  const some = left.length < unsent.value.length;
+  if (some) change(() => left);
+  return some;
+}
+
+/** See what other tabs write, send and discard. */
 export function follow(): void {
   addEventListener("storage", (event) => {
-    if (me !== null && event.key === key) unsent.value = pure.parse(event.newValue);
+    if (me === null || !event.key?.startsWith(prefix)) return;
+    const item = pure.parse(event.newValue);
+    unsent.value = item ? pure.put(unsent.value, item) : pure.remove(unsent.value, event.key.slice(prefix.length));
   });
 }
 
@@ -119,11 +132,12 @@ async function once(item: pure.Unsent, user: string | null): Promise<number | nu
   }
 }
 
-/** Other tabs change the list too, so every change starts from what is stored at that moment. */
 function change(step: (outbox: readonly pure.Unsent[]) => readonly pure.Unsent[]): void {
   if (me === null) return;
-  const next = step(pure.parse(storage.get(key)));
-  if (next.length > 0) storage.set(key, JSON.stringify(next));
-  else storage.remove(key);
-  unsent.value = next;
+  const before = unsent.value;
+  const after = step(before);
+  unsent.value = after;
+  for (const item of after) if (!before.includes(item)) storage.set(prefix + item.client_id, JSON.stringify(item));
+  const left = new Set(after.map((item) => item.client_id));
+  for (const { client_id } of before) if (!left.has(client_id)) storage.remove(prefix + client_id);
 }

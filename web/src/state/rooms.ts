@@ -17,9 +17,7 @@ export const trouble = signal<string | null>(null);
 
 export const ordered = computed(() => pure.sorted(rooms.value));
 export const current = computed(() => rooms.value.get(openRoom.value ?? "") ?? null);
-export const unreadRooms = computed(
-  () => ordered.value.filter((room) => room.id !== openRoom.value && unread(seen.seen.value, room) > 0).length,
-);
+export const unreadRooms = computed(() => ordered.value.filter((room) => unread(seen.seen.value, room) > 0).length);
 
 let asked = 0;
 

@@ -13,6 +13,8 @@ import * as storage from "./storage";
 
 const KEY = "realtime.session";
 const LOCK = "realtime.refresh";
+/** Other tabs' writes reach this one late, most of all after it slept; a token that was replaced would end the session. */
+const SETTLE_MS = 100;
 
 interface Access {
   readonly token: string;
@@ -95,6 +97,7 @@ function renew(): Promise<string> {
 }
 
 async function rotate(): Promise<string> {
+  if (access) await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   for (;;) {
     const stored = parseStored(storage.get(KEY));
     if (!stored) throw new Refused({ code: "session_ended", message: "", retryable: false });

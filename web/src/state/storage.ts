@@ -28,6 +28,17 @@ export function remove(key: string): void {
   }
 }
 
+/** The keys that begin with `prefix`. */
+export function keys(prefix: string): readonly string[] {
+  const found = new Set(fallback.keys());
+  try {
+    for (let index = 0; index < localStorage.length; index += 1) found.add(localStorage.key(index) ?? "");
+  } catch {
+    return [...found].filter((key) => key.startsWith(prefix)); // forbidden by the browser's settings
+  }
+  return [...found].filter((key) => key.startsWith(prefix));
+}
+
 /** Tell when another tab changes `key`. */
 export function watch(key: string, changed: () => void): void {
   addEventListener("storage", (event) => {

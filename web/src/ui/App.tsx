@@ -52,6 +52,7 @@ function House() {
   );
 }
 
+const TITLE_SETTLE_MS = 100;
 const STARTS = [
   { which: "browse", label: "Browse rooms" },
   { which: "new", label: "New room" },
@@ -170,6 +171,10 @@ function useTitle(): void {
   const count = session.user.value ? rooms.unreadRooms.value : 0;
   const name = room ? `${title(room)} · Realtime` : "Realtime";
   useEffect(() => {
-    document.title = count > 0 ? `(${count}) ${name}` : name;
+    // What comes into an open room counts as read a moment later.
+    const timer = setTimeout(() => {
+      document.title = count > 0 ? `(${count}) ${name}` : name;
+    }, TITLE_SETTLE_MS);
+    return () => clearTimeout(timer);
   }, [count, name]);
 }

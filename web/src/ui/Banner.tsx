@@ -1,8 +1,11 @@
 /** Says when there is no live connection, and what happens about it. */
 import { useEffect, useState } from "preact/hooks";
+import { sentence } from "../core/sentences";
 import * as connection from "../state/connection";
 import { Icon } from "./Icon";
 
+/** Reasons that help the person; any other is just no connection. */
+const TOLD = new Set(["too_many_connections", "overloaded", "draining", "unavailable", "rate_limited"]);
 const PATIENCE_MS = 1200; // a short break is nobody's concern
 
 export function Banner() {
@@ -37,6 +40,8 @@ export function Banner() {
   }, [late]);
 
   const shown = away && (late || offline);
+  const code = connection.trouble.value ?? "";
+  const reason = TOLD.has(code) ? sentence({ code }) : "No connection.";
   const seconds = retryAt === null ? 0 : Math.ceil((retryAt - now) / 1000);
   return (
     <div class="banner-place" role="status">
@@ -46,9 +51,7 @@ export function Banner() {
           <span>
             {offline
               ? "You are offline. "
-              : seconds > 1
-                ? `No connection. Next try in ${seconds} s. `
-                : "Reconnecting… "}
+              : `${reason} ${seconds > 1 ? `Next try in ${seconds} s. ` : "Reconnecting… "}`}
             <span class="banner-more">What you write is kept and sent later.</span>
           </span>
           {status === "waiting" && !offline && (

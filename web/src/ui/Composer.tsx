@@ -1,5 +1,6 @@
 /** Where messages are written. Enter sends, Shift+Enter begins a line, ↑ in an empty one edits the last message. */
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { RefObject } from "preact";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { room as charactersLeft, clean } from "../core/body";
 import * as drafts from "../state/drafts";
 import * as outbox from "../state/outbox";
@@ -11,21 +12,21 @@ const WARN_BELOW = 500;
 interface Props {
   room: string;
   name: string;
+  field: RefObject<HTMLTextAreaElement | null>;
   onEditLast(): void;
   onSent(): void;
 }
 
-export function Composer({ room, name, onEditLast, onSent }: Props) {
+export function Composer({ room, name, field, onEditLast, onSent }: Props) {
   const [text, setText] = useState(() => drafts.get(room));
-  const field = useRef<HTMLTextAreaElement>(null);
   const body = clean(text);
   const left = charactersLeft(body);
 
-  useLayoutEffect(() => grow(field.current), [text]);
+  useLayoutEffect(() => grow(field.current), [text, field]);
   useEffect(() => {
     // On a phone the keyboard would cover what the person came to read.
     if (matchMedia("(pointer: fine)").matches) field.current?.focus({ preventScroll: true });
-  }, []);
+  }, [field]);
 
   function change(next: string): void {
     setText(next);

@@ -1,8 +1,7 @@
 /** The dialogs that belong to no room. */
 import { close, dialog } from "../state/dialog";
-import { talkTo } from "../state/live";
+import { signOut, talkTo } from "../state/live";
 import * as outbox from "../state/outbox";
-import * as session from "../state/session";
 import { Dialog } from "./Dialog";
 import { PeopleDialog } from "./PeopleDialog";
 import { BrowseRooms, NewRoom } from "./RoomDialogs";
@@ -53,9 +52,8 @@ function SignOutAnyway({ onClose }: { onClose(): void }) {
           type="button"
           data-testid="sign-out-anyway"
           onClick={() => {
-            outbox.discardAll();
             onClose();
-            session.signOut();
+            signOut();
           }}
         >
           Sign out anyway

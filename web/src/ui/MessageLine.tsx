@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { isJumbo } from "../core/body";
 import { clock, fullTime } from "../core/format";
 import { linkify } from "../core/linkify";
-import type { Line } from "../core/rows";
+import { type Line, sameLine } from "../core/rows";
 import { sentence } from "../core/sentences";
 import * as connection from "../state/connection";
 import * as messages from "../state/messages";
@@ -26,11 +26,20 @@ interface Props {
   /** Its actions are shown: on a touch screen there is no hovering. */
   picked: boolean;
   onEdit(seq: number | null): void;
+  onDeleted(): void;
   onPick(key: string): void;
 }
 
+/** Every line is made anew for every event, and hardly any has changed. */
+function same(a: Props, b: Props): boolean {
+  const { line: above, ...before } = a;
+  const { line: below, ...after } = b;
+  const names = Object.keys(before) as (keyof typeof before)[];
+  return sameLine(above, below) && names.every((name) => before[name] === after[name]);
+}
+
 export const MessageLine = memo(function MessageLine(props: Props) {
-  const { room, line, mayChange, ticked, editing, picked, onEdit, onPick } = props;
+  const { room, line, mayChange, ticked, editing, picked, onEdit, onDeleted, onPick } = props;
   const { seq } = line;
   const name = people.nameOf(line.author);
   const changeable = mayChange && seq !== null && !line.deleted && !editing;
@@ -56,13 +65,18 @@ export const MessageLine = memo(function MessageLine(props: Props) {
           </time>
         </header>
       )}
+      {!line.first && <span class="sr-only">{line.own ? "You" : name}: </span>}
       <div class="message-row">
         {editing && seq !== null ? (
           <EditBox room={room} seq={seq} text={line.body} onClose={() => onEdit(null)} />
         ) : (
           // biome-ignore lint/a11y/useKeyWithClickEvents: a tap shows the actions, which the keyboard reaches by itself
           // biome-ignore lint/a11y/noStaticElementInteractions: as above
-          <div class={`bubble${jumbo ? " jumbo" : ""}`} title={fullTime(line.atMs)} onClick={() => onPick(line.key)}>
+          <div
+            class={`bubble${jumbo ? " jumbo" : ""}`}
+            title={fullTime(line.atMs)}
+            onClick={() => matchMedia("(hover: none)").matches && onPick(line.key)}
+          >
             <p class="message-body" data-testid="message-body" dir="auto">
               {line.deleted ? "This message was deleted." : <Text body={line.body} />}
             </p>
@@ -75,6 +89,7 @@ export const MessageLine = memo(function MessageLine(props: Props) {
             seq={seq}
             about={line.own ? "your message" : `the message of ${name}`}
             onEdit={() => onEdit(seq)}
+            onDeleted={onDeleted}
           />
         )}
       </div>
@@ -87,7 +102,7 @@ export const MessageLine = memo(function MessageLine(props: Props) {
       )}
     </li>
   );
-});
+}, same);
 
 function Waiting() {
   return (
@@ -113,7 +128,16 @@ function Text({ body }: { body: string }) {
   );
 }
 
-function Actions({ room, seq, about, onEdit }: { room: string; seq: number; about: string; onEdit(): void }) {
+interface ActionsProps {
+  room: string;
+  seq: number;
+  /** Whose message it is, in words. */
+  about: string;
+  onEdit(): void;
+  onDeleted(): void;
+}
+
+function Actions({ room, seq, about, onEdit, onDeleted }: ActionsProps) {
   const [sure, setSure] = useState(false);
 
   useEffect(() => {
@@ -141,8 +165,8 @@ function Actions({ room, seq, about, onEdit }: { room: string; seq: number; abou
         title="Delete"
         aria-label={sure ? `Really delete ${about}` : `Delete ${about}`}
         onClick={() => {
-          if (sure) void messages.remove(room, seq);
           setSure(!sure);
+          if (sure) void messages.remove(room, seq).then((done) => done && onDeleted());
         }}
       >
         {sure ? "Delete?" : <Icon name="trash" />}

@@ -18,11 +18,12 @@ interface Props {
   room: Room;
   editing: number | null;
   onEdit(seq: number | null): void;
+  onDeleted(): void;
   /** Scrolls to the end, for whoever sends. */
   toEnd: RefObject<() => void>;
 }
 
-export function MessageList({ room, editing, onEdit, toEnd }: Props) {
+export function MessageList({ room, editing, onEdit, onDeleted, toEnd }: Props) {
   const me = user.value?.id ?? "";
   const { timeline, loading, code } = timelines.view(room.id).value;
   const [picked, setPicked] = useState<string | null>(null);
@@ -57,6 +58,7 @@ export function MessageList({ room, editing, onEdit, toEnd }: Props) {
                   editing={editing !== null && editing === row.seq}
                   picked={picked === row.key}
                   onEdit={onEdit}
+                  onDeleted={onDeleted}
                   onPick={pick}
                 />
               ) : (

@@ -22,12 +22,25 @@ const WIDE = "(min-width: 1100px)";
 export function RoomView({ room }: { room: Room }) {
   const [panel, setPanel] = useState(() => room.kind !== "direct" && matchMedia(WIDE).matches);
   const [editing, setEditing] = useState<number | null>(null);
+  const field = useRef<HTMLTextAreaElement>(null);
   const toEnd = useRef<() => void>(() => undefined);
   const heading = useRef<HTMLHeadingElement>(null);
 
   useEffect(() => {
     if (!matchMedia("(pointer: fine)").matches) heading.current?.focus({ preventScroll: true });
   }, []);
+
+  /** What had the focus may go away: back to writing, but without a keyboard that pops up. */
+  const backToWriting = useCallback(() => {
+    if (matchMedia("(pointer: fine)").matches) field.current?.focus({ preventScroll: true });
+  }, []);
+  const edit = useCallback(
+    (seq: number | null) => {
+      setEditing(seq);
+      if (seq === null) backToWriting();
+    },
+    [backToWriting],
+  );
 
   const editLast = useCallback(() => {
     const me = user.peek()?.id;
@@ -68,9 +81,18 @@ export function RoomView({ room }: { room: Room }) {
             </button>
           )}
         </header>
-        <MessageList room={room} editing={editing} onEdit={setEditing} toEnd={toEnd} />
+        <button class="skip" type="button" onClick={() => field.current?.focus()}>
+          Skip to the message box
+        </button>
+        <MessageList room={room} editing={editing} onEdit={edit} onDeleted={backToWriting} toEnd={toEnd} />
         <TypingLine room={room.id} />
-        <Composer room={room.id} name={title(room)} onEditLast={editLast} onSent={() => toEnd.current()} />
+        <Composer
+          room={room.id}
+          name={title(room)}
+          field={field}
+          onEditLast={editLast}
+          onSent={() => toEnd.current()}
+        />
       </main>
       {panel && <MembersPanel room={room} onClose={() => setPanel(false)} />}
     </div>

@@ -5,6 +5,7 @@ import { unread } from "../core/seen";
 import { sentence } from "../core/sentences";
 import * as connection from "../state/connection";
 import { dialog } from "../state/dialog";
+import { signOut } from "../state/live";
 import * as outbox from "../state/outbox";
 import * as rooms from "../state/rooms";
 import { openRoom } from "../state/route";
@@ -186,7 +187,7 @@ function Me() {
         data-testid="sign-out"
         title="Sign out"
         aria-label="Sign out"
-        onClick={() => (outbox.unsent.value.length > 0 ? open("sign-out") : session.signOut())}
+        onClick={() => (outbox.unsent.value.length > 0 ? open("sign-out") : signOut())}
       >
         <Icon name="leave" />
       </button>

@@ -12,13 +12,18 @@ export function useScroll(shown: readonly Row[]) {
   const [, setNearTop] = useState(false);
   const [below, setBelow] = useState(false);
   const stuck = useRef(true);
+  const lastTop = useRef(0);
   /** The first message and the height of the list at the last render. */
   const before = useRef({ first: "", last: "", height: 0 });
 
   const measure = useCallback(() => {
     const element = box.current;
     if (!element) return;
-    stuck.current = element.scrollHeight - element.clientHeight - element.scrollTop < END_PX;
+    // The end may move away by itself (a line wraps, the window changes); only whoever scrolls up leaves it.
+    const isAtEnd = element.scrollHeight - element.clientHeight - element.scrollTop < END_PX;
+    if (isAtEnd) stuck.current = true;
+    else if (element.scrollTop < lastTop.current - 1) stuck.current = false;
+    lastTop.current = element.scrollTop;
     setAtEnd(stuck.current);
     if (stuck.current) setBelow(false);
     setNearTop(element.scrollTop < TOP_PX); // renders, so that whoever waits for it looks again
