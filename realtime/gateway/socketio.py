@@ -69,7 +69,7 @@ def event(data: bytes) -> tuple[str, bytes]:
     """
     head = _NAME.match(data)
     if head is not None and data.endswith(b"]"):
-        if head[2] == b",":
+        if head[2] == b"," and head.end() < len(data) - 1:
             return head[1].decode(), data[head.end() : -1]
         if head.end() == len(data):
             return head[1].decode(), b""

@@ -1,0 +1,398 @@
+"""The service of accounts over stores in memory, with a clock that the test moves: bounds, rotation, revocation."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any, cast
+
+import pytest
+from argon2 import PasswordHasher
+
+from realtime import errors
+from realtime.auth.keys import RELOAD_S, KeyRing
+from realtime.auth.passwords import Passwords
+from realtime.auth.service import POLL_S, Accounts, Settings, SignedIn
+from realtime.auth.tokens import RefreshToken
+from realtime.model import SessionId, User, UserId
+from realtime.store.users import Credentials
+from tests.unit.auth.test_keys import Store as KeyStore
+from tests.unit.presence.virtual_time import now_s, run
+
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+SETTINGS = Settings(access_ttl_s=900, grace_s=30, login_rate_per_min=6, register_rate_per_min=3)
+
+
+class Users:
+    """Accounts by name."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Credentials] = {}
+        self.rehashed: list[tuple[UserId, str, str]] = []
+        self.lookups = 0
+
+    async def is_taken(self, username: str) -> bool:
+        return username.lower() in self.rows
+
+    async def insert(self, user: User, password_hash: str) -> bool:
+        return self.rows.setdefault(user.username.lower(), Credentials(user, password_hash)).user is user
+
+    async def credentials(self, username: str) -> Credentials | None:
+        self.lookups += 1
+        return self.rows.get(username.lower())
+
+    async def set_password_hash(self, user: UserId, old: str, new: str) -> None:
+        self.rehashed.append((user, old, new))
+
+
+class Sessions:
+    """Sign-ins with the hash of their current refresh token."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self.rows: dict[SessionId, tuple[UserId, bytes]] = {}
+        self.ended: list[tuple[SessionId, str]] = []
+        self.asked_s: list[float] = []
+        self.away = False
+
+    async def insert(self, session: SessionId, user: UserId, refresh_hash: bytes, ttl_s: float) -> None:
+        self.rows[session] = user, refresh_hash
+
+    async def rotate(self, session: SessionId, presented: bytes, replacement: bytes, ttl_s: float) -> User | None:
+        user, current = self.rows.get(session, (UserId(""), b""))
+        if current != presented:
+            return None
+        self.rows[session] = user, replacement
+        return next(row.user for row in self._users.rows.values() if row.user.id == user)
+
+    async def revoke(self, session: SessionId, reason: str) -> bool:
+        self.ended.append((session, reason))
+        return self.rows.pop(session, None) is not None
+
+    async def revoke_by_token(self, session: SessionId, presented: bytes, reason: str) -> bool:
+        return self.rows.get(session, (None, b""))[1] == presented and await self.revoke(session, reason)
+
+    async def revoked_since(self, seconds: float) -> list[SessionId]:
+        self.asked_s.append(seconds)
+        if self.away:
+            raise errors.Unavailable
+        return [session for session, _ in self.ended]
+
+
+class World:
+    """Accounts with all that they stand on."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_700_000_000.0
+        self.users = Users()
+        self.sessions = Sessions(self.users)
+        self.told: list[SessionId] = []
+        self.closed: list[SessionId] = []
+        self.keys = KeyRing(KeyStore(), 86_400.0, 930.0)
+        self.passwords = Passwords(1, 8, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        numbers = itertools.count(1)
+        self.accounts = Accounts(
+            cast("Any", self.users),
+            cast("Any", self.sessions),
+            self.passwords,
+            self.keys,
+            SETTINGS,
+            lambda: f"019b0000-0000-7000-8000-{next(numbers):012x}",
+            lambda: self.now_s,
+            self.told.append,
+            self.closed.append,
+        )
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    await world.keys.open()
+    return world
+
+
+async def register(world: World, username: str = "Ada", address: str = HERE) -> SignedIn:
+    return await world.accounts.register(username, "correct horse", None, address)
+
+
+# -- sign-in ----------------------------------------------------------------------------------------
+
+
+async def test_who_registers_is_signed_in_with_a_token_that_speaks_for_them(world: World) -> None:
+    signed_in = await register(world)
+    principal = world.accounts.authenticate(signed_in.access_token)
+    assert principal.user == signed_in.user == User(signed_in.user.id, "Ada", "Ada")
+    assert principal.expires_at_s == world.now_s + 900
+    assert signed_in.expires_in == 900
+    token = RefreshToken.parse(signed_in.refresh_token)
+    assert world.sessions.rows == {principal.session: (signed_in.user.id, token.hash)}
+    assert token.session == principal.session
+
+
+async def test_a_name_that_is_taken_is_refused_whatever_its_capitals(world: World) -> None:
+    await register(world, "Ada")
+    with pytest.raises(errors.UsernameTaken):
+        await register(world, "ADA")
+
+
+async def test_a_name_that_is_taken_while_the_password_is_hashed_is_refused_too(world: World) -> None:
+    async def free(_username: str) -> bool:
+        return False
+
+    await register(world)
+    world.users.is_taken = free  # type: ignore[assignment,method-assign]
+    with pytest.raises(errors.UsernameTaken):
+        await register(world)
+
+
+async def test_every_sign_in_is_a_session_of_its_own(world: World) -> None:
+    await register(world)
+    first = await world.accounts.login("ada", "correct horse", HERE)
+    second = await world.accounts.login("ADA", "correct horse", HERE)
+    sessions = {world.accounts.authenticate(one.access_token).session for one in (first, second)}
+    assert len(sessions) == 2
+    assert first.user == second.user
+
+
+async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(world: World) -> None:
+    await register(world)
+    with pytest.raises(errors.InvalidCredentials) as wrong:
+        await world.accounts.login("ada", "wrong horse", HERE)
+    with pytest.raises(errors.InvalidCredentials) as unknown:
+        await world.accounts.login("bob", "wrong horse", HERE)
+    assert str(wrong.value) == str(unknown.value)
+
+
+async def test_an_old_hash_is_replaced_at_the_next_sign_in(world: World) -> None:
+    await register(world)
+    row = world.users.rows["ada"]
+    old = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash("correct horse")
+    world.users.rows["ada"] = Credentials(row.user, old)
+    await world.accounts.login("ada", "correct horse", HERE)
+    [(user, replaced, new)] = world.users.rehashed
+    assert (user, replaced) == (row.user.id, old)
+    assert "t=1" in new
+
+
+# -- bounds -----------------------------------------------------------------------------------------
+
+
+async def fail_to_sign_in(world: World, times: int, username: str = "ada", address: str = HERE) -> None:
+    for _ in range(times):
+        with pytest.raises(errors.InvalidCredentials):
+            await world.accounts.login(username, "wrong", address)
+
+
+async def test_attempts_to_sign_in_are_limited_before_anything_is_looked_up_and_come_back_with_time(world: World) -> None:
+    await fail_to_sign_in(world, 6)
+    lookups = world.users.lookups
+    with pytest.raises(errors.RateLimited) as refused:
+        await world.accounts.login("ada", "wrong", HERE)
+    assert refused.value.retry_after_ms == 10_001  # six a minute
+    assert world.users.lookups == lookups
+    world.now_s += 10.1
+    await fail_to_sign_in(world, 1)
+    with pytest.raises(errors.RateLimited):
+        await world.accounts.login("ada", "wrong", HERE)
+
+
+async def test_attempts_count_by_address_and_account_so_that_nobody_locks_somebody_else_out(world: World) -> None:
+    await register(world)
+    await fail_to_sign_in(world, 6)
+    await fail_to_sign_in(world, 1, "bob")
+    assert (await world.accounts.login("ada", "correct horse", THERE)).user.username == "Ada"
+
+
+async def test_capitals_make_no_new_attempts(world: World) -> None:
+    for name in ("ada", "ADA", "Ada", "aDa", "adA", "ADa"):
+        await fail_to_sign_in(world, 1, name)
+    with pytest.raises(errors.RateLimited):
+        await world.accounts.login("AdA", "wrong", HERE)
+
+
+async def test_who_gets_it_right_has_all_attempts_again(world: World) -> None:
+    await register(world)
+    for _ in range(3):
+        await fail_to_sign_in(world, 5)
+        await world.accounts.login("ada", "correct horse", HERE)
+    await fail_to_sign_in(world, 6)
+
+
+async def test_registrations_are_limited_by_address(world: World) -> None:
+    for number in range(3):
+        await register(world, f"user{number}")
+    with pytest.raises(errors.RateLimited) as refused:
+        await register(world, "user3")
+    assert refused.value.retry_after_ms == 20_001  # three a minute
+    await register(world, "user3", THERE)
+    world.now_s += 20.1
+    await register(world, "user4")
+
+
+# -- refresh ----------------------------------------------------------------------------------------
+
+
+async def test_a_refresh_token_is_exchanged_for_a_new_pair_of_the_same_session(world: World) -> None:
+    first = await register(world)
+    world.now_s += 600
+    second = await world.accounts.refresh(first.refresh_token, HERE)
+    assert second.refresh_token != first.refresh_token
+    old, new = world.accounts.authenticate(first.access_token), world.accounts.authenticate(second.access_token)
+    assert (new.session, new.user) == (old.session, old.user)
+    assert new.expires_at_s == old.expires_at_s + 600
+
+
+async def test_a_refresh_token_that_was_replaced_ends_the_session_everywhere(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = await register(world)
+    second = await world.accounts.refresh(first.refresh_token, HERE)
+    session = world.accounts.authenticate(second.access_token).session
+    with pytest.raises(errors.RefreshTokenInvalid):
+        await world.accounts.refresh(first.refresh_token, HERE)
+    assert world.told == world.closed == [session]
+    assert world.sessions.ended == [(session, "refresh token reused")]
+    for access in (first.access_token, second.access_token):
+        with pytest.raises(errors.SessionEnded):
+            world.accounts.authenticate(access)
+    assert "used again" in caplog.text
+    assert first.refresh_token not in caplog.text
+
+
+async def test_a_refresh_token_of_no_session_ends_nothing(world: World) -> None:
+    stranger = str(RefreshToken(SessionId("019b0000-0000-7000-8000-0000000000ff"), b"x" * 32))
+    for text in (stranger, "nonsense"):
+        with pytest.raises(errors.RefreshTokenInvalid):
+            await world.accounts.refresh(text, HERE)
+    assert world.told == world.closed == []
+
+
+# -- the end of sessions ----------------------------------------------------------------------------
+
+
+async def test_logging_out_closes_here_and_tells_the_others_and_the_token_is_worth_nothing(world: World) -> None:
+    signed_in = await register(world)
+    other = await world.accounts.login("ada", "correct horse", HERE)
+    session = world.accounts.authenticate(signed_in.access_token).session
+    await world.accounts.logout(session)
+    assert world.closed == world.told == [session]
+    with pytest.raises(errors.SessionEnded):
+        world.accounts.authenticate(signed_in.access_token)
+    assert world.accounts.authenticate(other.access_token).user == other.user
+    await world.accounts.logout(session)
+    assert world.closed == [session]
+
+
+async def test_logging_out_by_refresh_token_needs_the_right_one_and_says_nothing(world: World) -> None:
+    signed_in = await register(world)
+    session = world.accounts.authenticate(signed_in.access_token).session
+    await world.accounts.logout_by_refresh_token("nonsense")
+    await world.accounts.logout_by_refresh_token(str(RefreshToken(session, b"x" * 32)))
+    assert world.closed == []
+    await world.accounts.logout_by_refresh_token(signed_in.refresh_token)
+    assert world.closed == world.told == [session]
+
+
+async def test_a_session_that_ended_elsewhere_is_closed_here_once_and_nobody_is_told_again(world: World) -> None:
+    signed_in = await register(world)
+    session = world.accounts.authenticate(signed_in.access_token).session
+    for _ in range(3):
+        world.accounts.note_ended(session)
+    assert (world.closed, world.told) == ([session], [])
+    with pytest.raises(errors.SessionEnded):
+        world.accounts.authenticate(signed_in.access_token)
+
+
+async def test_an_access_token_ends_with_its_time(world: World) -> None:
+    signed_in = await register(world)
+    world.now_s += 899.9
+    world.accounts.authenticate(signed_in.access_token)
+    world.now_s += 0.2
+    with pytest.raises(errors.TokenExpired):
+        world.accounts.authenticate(signed_in.access_token)
+
+
+# -- what is read again and again, in virtual time --------------------------------------------------
+
+
+def test_a_notice_that_was_lost_is_read_from_the_store_and_the_store_may_be_away_meanwhile() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.accounts.open()
+        signed_in = await register(world)
+        session = world.accounts.authenticate(signed_in.access_token).session
+        world.sessions.away = True
+        await asyncio.sleep(3 * POLL_S)
+        await world.sessions.revoke(session, "by another node")
+        world.sessions.away = False
+        noticed_s = now_s()
+        while not world.closed:
+            await asyncio.sleep(0.1)
+        assert now_s() - noticed_s <= POLL_S + 0.2
+        assert (world.closed, world.told) == ([session], [])
+        await asyncio.sleep(5 * POLL_S)
+        assert world.closed == [session]
+        assert min(world.sessions.asked_s) >= SETTINGS.access_ttl_s + SETTINGS.grace_s
+        await world.accounts.close()
+
+    run(scenario())
+
+
+def test_ended_sessions_are_forgotten_when_no_token_of_theirs_can_be_alive() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.accounts.open()
+        ended = SessionId("019b0000-0000-7000-8000-0000000000ff")
+        world.accounts.note_ended(ended)
+        world.now_s += 900 + 30 - 1
+        await asyncio.sleep(POLL_S + 1)
+        world.accounts.note_ended(ended)
+        assert world.closed == [ended]
+        world.now_s += 60
+        await asyncio.sleep(POLL_S + 1)
+        world.accounts.note_ended(ended)
+        assert world.closed == [ended, ended]
+        await world.accounts.close()
+
+    run(scenario())
+
+
+def test_a_key_that_another_node_made_is_read_in_time() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.accounts.open()
+        signs = world.keys.signing
+        rotated = await world.keys.rotate(now=True)
+        assert rotated
+        assert world.keys.signing == signs
+        stored = cast("KeyStore", world.keys._keys)
+        stored.keys[-1].active = True
+        await asyncio.sleep(RELOAD_S + 1)
+        assert world.keys.signing[0] == stored.keys[-1].kid
+        await world.accounts.close()
+
+    run(scenario())
+
+
+def test_closing_ends_everything_that_repeats() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.accounts.open()
+        await world.accounts.close()
+        asked = len(world.sessions.asked_s)
+        await asyncio.sleep(10 * POLL_S)
+        assert len(world.sessions.asked_s) == asked
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(scenario())
+
+
+def test_without_the_store_it_does_not_open() -> None:
+    async def scenario() -> None:
+        world = World()
+        world.sessions.away = True
+        with pytest.raises(errors.Unavailable):
+            await world.accounts.open()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(scenario())

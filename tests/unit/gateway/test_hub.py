@@ -1,0 +1,89 @@
+"""The register of connections against plain sets: by user and by session, whatever comes and goes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime.gateway.hub import Hub
+from realtime.gateway.peer import Peer
+from realtime.model import SessionId, UserId
+
+USERS, SESSIONS = ("ann", "bob", "cem"), ("s1", "s2", "s3")
+
+
+class Somebody:
+    """A peer as the hub sees it; each is one of a kind."""
+
+    def __init__(self, user: UserId, session: SessionId) -> None:
+        self.user = user
+        self.session = session
+
+
+def peer(user: str = "ann", session: str = "s1") -> Peer:
+    return cast("Peer", Somebody(UserId(user), SessionId(session)))
+
+
+def test_an_empty_hub_knows_nobody() -> None:
+    hub = Hub()
+    assert (len(hub), list(hub)) == (0, [])
+    assert hub.of_user(UserId("ann")) == []
+    assert hub.of_session(SessionId("s1")) == []
+
+
+def test_a_user_on_two_devices_is_found_by_user_and_each_device_by_its_session() -> None:
+    hub, phone, laptop, other = Hub(), peer(session="s1"), peer(session="s2"), peer("bob", "s3")
+    for one in (phone, laptop, other):
+        hub.add(one)
+    assert set(hub.of_user(UserId("ann"))) == {phone, laptop}
+    assert hub.of_session(SessionId("s2")) == [laptop]
+    assert set(hub) == {phone, laptop, other}
+    hub.discard(laptop)
+    assert hub.of_user(UserId("ann")) == [phone]
+    assert hub.of_session(SessionId("s2")) == []
+    assert len(hub) == 2
+
+
+def test_a_list_that_was_handed_out_does_not_change_when_somebody_leaves() -> None:
+    hub, one, two = Hub(), peer(), peer()
+    hub.add(one)
+    hub.add(two)
+    handed_out = hub.of_user(UserId("ann"))
+    for leaving in handed_out:
+        hub.discard(leaving)
+    assert set(handed_out) == {one, two}
+    assert hub.of_user(UserId("ann")) == []
+
+
+def test_everybody_may_leave_while_all_are_gone_through() -> None:
+    hub = Hub()
+    for number in range(10):
+        hub.add(peer(USERS[number % 3], SESSIONS[number % 2]))
+    seen = []
+    for one in hub:
+        hub.discard(one)
+        seen.append(one)
+    assert len(set(seen)) == 10
+    assert (len(hub), list(hub)) == (0, [])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(USERS), st.sampled_from(SESSIONS)), max_size=12), st.data())
+def test_the_hub_knows_what_sets_would_know(people: list[tuple[str, str]], data: st.DataObject) -> None:
+    hub, present = Hub(), set[Peer]()
+    peers = [peer(*one) for one in people]
+    for one in data.draw(st.permutations(peers + peers)):
+        if one in present:
+            hub.discard(one)
+            present.discard(one)
+        else:
+            hub.add(one)
+            present.add(one)
+        assert len(hub) == len(present)
+        assert set(hub) == present
+        for user in USERS:
+            assert set(hub.of_user(UserId(user))) == {some for some in present if some.user == user}
+        for session in SESSIONS:
+            assert set(hub.of_session(SessionId(session))) == {some for some in present if some.session == session}
