@@ -73,10 +73,13 @@ def framed(packet: bytes) -> bytes:
 
 
 def take_payload(queue: deque[bytes], limit_bytes: int) -> bytes:
-    """Take the next payload off a queue of packets: at least one packet, and no more than clients take at once."""
+    """Take the next payload off a queue of packets: at least one packet, and no more than clients take at once.
+
+    A close packet comes alone: the official client drops what came before it in the same payload and was not handled yet.
+    """
     taken = [queue.popleft()]
     size = len(taken[0])
-    while queue and len(taken) < MAX_POLLED and size + len(queue[0]) < limit_bytes:
+    while queue and len(taken) < MAX_POLLED and size + len(queue[0]) < limit_bytes and queue[0] != CLOSE:
         taken.append(queue.popleft())
         size += len(taken[-1]) + 1
     return _SEPARATOR.join(taken)

@@ -84,11 +84,13 @@ class Gateway:
         self.upgrades = Deadlines[Upgrade](config.upgrade_timeout_s, lambda upgrade, _: upgrade.is_due(), loop)
         self.stalls = Deadlines[WebSocket](config.stall_s, lambda one, at_s: one.stall_is_due(at_s), loop)
         self.closings = Deadlines[WebSocket](_CLOSE_LINGER_S, lambda one, _: one.closing_is_due(), loop)
+        self.leavings = Deadlines[Session](_CLOSE_LINGER_S, lambda session, _: self._gone(session), loop)
         self.connects = Deadlines[Connection](config.connect_timeout_s, lambda one, at_s: one.connect_is_due(at_s), loop)
         self.expiries = Calendar[Connection](lambda one: one.expiry_is_due(), clock, loop)
         self._loop = loop
         self._closed = closed
         self._sessions: dict[str, Session] = {}
+        self._leaving: dict[str, Session] = {}  # closed, and the last packets wait for a poll
         self._addresses: Counter[str] = Counter()
         self._dirty: list[Connection] = []
         self._draining = False
@@ -118,8 +120,16 @@ class Gateway:
     def close(self) -> None:
         """Close what is left, and every timer."""
         self.close_some(len(self._sessions))
-        deadlines = (self.pings, self.pongs, self.upgrades, self.stalls, self.closings, self.connects, self.expiries)
-        for one in deadlines:
+        for one in (
+            self.pings,
+            self.pongs,
+            self.upgrades,
+            self.stalls,
+            self.closings,
+            self.leavings,
+            self.connects,
+            self.expiries,
+        ):
             one.close()
 
     # -- shared by sessions and connections -------------------------------------------------------
@@ -144,6 +154,12 @@ class Gateway:
             if not self._addresses[session.address]:
                 del self._addresses[session.address]
             self._closed(reason)
+            if session.has_unsent:
+                self._leaving[session.sid] = session
+                self.leavings.add(session)
+
+    def _gone(self, session: Session) -> None:
+        self._leaving.pop(session.sid, None)
 
     # -- HTTP -------------------------------------------------------------------------------------
 
@@ -169,7 +185,7 @@ class Gateway:
             if request.method != "GET":
                 return _refused(Refusal.BAD_METHOD)
             return self._open(request, address, transport)
-        session = self._sessions.get(sid)
+        session = self._sessions.get(sid) or self._leaving.get(sid)
         # A session belongs to the address that opened it: its id alone is worth nothing elsewhere.
         if session is None or session.address != address:
             return _refused(Refusal.UNKNOWN_SID)
@@ -213,7 +229,7 @@ class Gateway:
 
     def _upgrade(self, request: web.Request, session: Session) -> web.StreamResponse:
         accept = _accept(request)
-        if accept is None or session.websocket is not None or session.upgrade is not None:
+        if accept is None or session.closed or session.websocket is not None or session.upgrade is not None:
             return _refused(Refusal.BAD_REQUEST)
         upgrade = Upgrade(session, self)
         if not take_over(request, upgrade.socket, _switching(accept)):
@@ -225,6 +241,8 @@ class Gateway:
             payload = await session.poll()
         except DuplicatePoll:
             return _refused(Refusal.BAD_REQUEST)
+        if session.closed and not session.has_unsent:
+            self._gone(session)
         if payload is None:
             return _refused(Refusal.UNKNOWN_SID)
         response = self._finish(request, web.Response(body=payload, headers={"Content-Type": _TEXT}))

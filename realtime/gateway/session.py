@@ -117,10 +117,17 @@ class Session:
             return
         if self.websocket is not None:
             self.websocket.close(code, reason.value)
+        elif self._poll is None and reason in (CloseReason.CLIENT, CloseReason.PROTOCOL):
+            self._queue.clear()  # it closed by itself, or broke the rules: nothing is kept for a poll to come
         else:
             self._queue.append(engineio.CLOSE)
             self._wake()
         self._end(reason)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something still waits for a poll."""
+        return bool(self._queue)
 
     def _end(self, reason: CloseReason) -> None:
         if self.closed:

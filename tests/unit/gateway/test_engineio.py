@@ -80,14 +80,19 @@ def test_a_payload_is_read_as_what_a_websocket_would_have_brought(messages: list
 
 
 def test_a_payload_has_as_many_packets_as_clients_take_and_the_rest_waits_in_order() -> None:
-    queue = deque(str(number).encode() for number in range(40))
+    queue = deque(b"4%d" % number for number in range(40))
     sizes, seen = [], []
     while queue:
         taken = take_payload(queue, 1 << 20).split(b"\x1e")
         sizes.append(len(taken))
         seen += taken
     assert sizes == [16, 16, 8]
-    assert seen == [str(number).encode() for number in range(40)]
+    assert seen == [b"4%d" % number for number in range(40)]
+
+
+def test_a_close_comes_in_a_payload_of_its_own() -> None:
+    queue = deque([b"4first", b"4last", b"1"])
+    assert [take_payload(queue, 1000), take_payload(queue, 1000)] == [b"4first\x1e4last", b"1"]
 
 
 def test_a_payload_fills_the_limit_to_the_byte_and_not_beyond() -> None:
