@@ -53,6 +53,7 @@ async def test_two_people_chat(api: Api, screens: Screens) -> None:
     await anna.page.reload()
     await anna.see("message", count=4)
     await anna.see("room-title", room)
+    await until("online", anna, "document.querySelector('[data-testid=member-item] [data-testid=presence-dot]').dataset.status")
     if SCREENSHOT:
         await anna.page.screenshot(path=pathlib.Path(SCREENSHOT) / "chat.png")
         await bert.page.screenshot(path=pathlib.Path(SCREENSHOT) / "phone.png")

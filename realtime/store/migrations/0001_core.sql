@@ -160,6 +160,7 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE ON users, sessions, signing_keys, rooms, events TO realtime_app;
         GRANT SELECT, INSERT, UPDATE, DELETE ON members TO realtime_app;
         GRANT EXECUTE ON FUNCTION append_events TO realtime_app;
+        GRANT SELECT ON schema_migrations TO realtime_app;  -- every node looks at its start
     END IF;
 END
 $$;
