@@ -86,16 +86,17 @@ class Lease:
         return sorted(nodes - {self._node})
 
     async def read(self, node: str) -> tuple[int, set[UserId]] | None:
-        """Return a node's version and users; None when it holds no lease, and then what is left of it goes."""
+        """Return a node's version and users; None when it holds no lease.
+
+        A node without one is taken off the list; should it be alive after all, it puts itself there with its next renewal.
+        Its users are left to their time to live: it may be writing them anew at this moment.
+        """
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.get(self._version(node))
             pipeline.smembers(self._users(node))
             version, users = await pipeline.execute()
         if version is None:
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.srem(self._nodes, node)
-                pipeline.delete(self._users(node))
-                await pipeline.execute()
+            await self._redis.srem(self._nodes, node)
             return None
         return int(version), {UserId(user) for user in users}
 

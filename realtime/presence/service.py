@@ -243,9 +243,8 @@ class Presence:
             for node in nodes:
                 found = await self._lease.read(node)
                 self._unsynced.discard(node)
-                if found is None:
-                    self._notify(self._state.drop(node))
-                else:
+                # No lease is no proof of death: Redis may have come back empty. The node's own time runs out if it is dead.
+                if found is not None:
                     version, users = found
                     self._notify(self._state.replace(node, users, version, self._clock() + LEASE_S))
         except FAILURES:
