@@ -32,8 +32,12 @@ def main(argv: list[str] | None = None) -> int:
         settings = config.load(os.environ, flags)
         if command_name == "config":
             _print(settings)
+            sys.stdout.flush()
             return 0
         return _run(command_name, settings)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `realtime config | head`: nobody reads on
+        return 0
     except (config.ConfigError, EngineError) as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 2
