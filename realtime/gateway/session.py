@@ -117,8 +117,9 @@ class Session:
             return
         if self.websocket is not None:
             self.websocket.close(code, reason.value)
-        elif self._poll is None and reason in (CloseReason.CLIENT, CloseReason.PROTOCOL):
+        elif reason is CloseReason.CLIENT or (reason is CloseReason.PROTOCOL and self._poll is None):
             self._queue.clear()  # it closed by itself, or broke the rules: nothing is kept for a poll to come
+            self._wake()
         else:
             self._queue.append(engineio.CLOSE)
             self._wake()
@@ -153,6 +154,7 @@ class Session:
         if not self.closed and self._awaited_at_s == at_s:
             if self.websocket is not None:
                 self.websocket.close(CloseCode.GOING_AWAY, CloseReason.PING_TIMEOUT.value)
+            self._queue.clear()
             self._end(CloseReason.PING_TIMEOUT)
             self._wake()
 
@@ -194,7 +196,7 @@ class Session:
     # -- long polling -----------------------------------------------------------------------------
 
     async def poll(self) -> bytes | None:
-        """Wait until there is something to send and return it as one payload; None when the session is over.
+        """Wait until there is something to send and return it as one payload; None when the session was over before.
 
         Raises:
             DuplicatePoll: another poll waits; both are over, and so is the session.
@@ -202,7 +204,9 @@ class Session:
         if self._poll is not None:
             self.close(CloseReason.PROTOCOL)
             raise DuplicatePoll
-        if not self._queue and not self.closed:
+        if self.closed and not self._queue:
+            return None
+        if not self._queue:
             if self.upgrade is not None:
                 return engineio.NOOP  # the client wants to leave polling: do not keep it
             self._poll = asyncio.get_running_loop().create_future()
@@ -216,7 +220,7 @@ class Session:
             payload = engineio.take_payload(self._queue, self._engine.max_message_bytes)
             self._queued_bytes = self._queued_bytes - len(payload) if self._queue else 0
             return payload
-        return None if self.closed else engineio.NOOP
+        return engineio.NOOP
 
     def poll_lost(self) -> None:
         """Note that the answer to a poll did not reach the client: what was in it is lost, so the session is over."""

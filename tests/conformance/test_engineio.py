@@ -155,7 +155,7 @@ async def test_over_polling_who_answers_stays_and_who_does_not_goes(quick: Api) 
         assert (await polling.get()).packets == ["2"]
         assert (await polling.post("3")).status == 200
     assert (await polling.get()).packets == ["2"]
-    assert await polling.is_gone(), "the session ended under the waiting poll"
+    assert (await polling.get()).packets == ["6"], "the session ended under the waiting poll"
     assert await polling.is_gone()
 
 

@@ -219,8 +219,27 @@ async def test_a_polling_client_that_does_not_answer_is_ended_and_its_poll_let_g
     waiting = asyncio.ensure_future(session.poll())
     await asyncio.sleep(0)
     shared.loop.advance(20.1)
-    assert await waiting is None
+    assert await waiting == engineio.NOOP
     assert shared.reasons == [CloseReason.PING_TIMEOUT]
+    assert await session.poll() is None
+
+
+async def test_a_ping_that_was_not_fetched_is_not_kept_for_a_session_that_timed_out() -> None:
+    shared, session, _ = polling()
+    shared.loop.advance(25)
+    shared.loop.advance(20.1)
+    assert shared.reasons == [CloseReason.PING_TIMEOUT]
+    assert await session.poll() is None
+
+
+async def test_a_client_that_closes_has_its_poll_let_go_with_a_noop() -> None:
+    shared, session, _ = polling()
+    waiting = asyncio.ensure_future(session.poll())
+    await asyncio.sleep(0)
+    session.received(TEXT, engineio.CLOSE)
+    assert await waiting == engineio.NOOP
+    assert shared.reasons == [CloseReason.CLIENT]
+    assert await session.poll() is None
 
 
 async def test_a_second_poll_at_once_ends_the_session_and_both_polls() -> None:
