@@ -1,7 +1,7 @@
 """Who may do what in a room. Pure: every decision of the project about rooms is a function here.
 
 A function returns None or raises the refusal. Rooms that somebody may not see are answered like rooms that do not
-exist. Authorship of messages is decided in `append_events` (SQL), under the row lock, by the rule of `change_message`;
+exist. Authorship of messages is decided in `append_batch` (SQL), under the row lock, by the rule of `change_message`;
 a test holds the two together.
 """
 

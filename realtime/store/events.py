@@ -71,7 +71,7 @@ class EventStore:
             Unavailable: it is not known whether the batch was committed. Sending it again is safe for entries with a
                 `client_id`.
         """
-        rows = await self._database.fetch(
+        row = await self._database.fetchrow(
             _SQL.append,
             [entry.room for entry in entries],
             [entry.actor for entry in entries],
@@ -80,7 +80,14 @@ class EventStore:
             [entry.target for entry in entries],
             [entry.body for entry in entries],
         )
-        return [Appended(Outcome(row["outcome"]), row["seq"], row["at"]) for row in rows]
+        assert row is not None  # the function answers with one row
+        at, seqs, outcomes, first_ats = row
+        if outcomes is None:
+            return [Appended(Outcome.ACCEPTED, seq, at) for seq in seqs]
+        return [
+            Appended(Outcome(outcome), seq, first_at or at)
+            for outcome, seq, first_at in zip(outcomes, seqs, first_ats or [None] * len(seqs), strict=True)
+        ]
 
     async def since(self, positions: Sequence[tuple[RoomId, int]], limit: int) -> list[list[Event]]:
         """Read what follows each position, at most `limit` events for each, in one query."""

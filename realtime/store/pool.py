@@ -49,6 +49,9 @@ class Database:
             "lock_timeout": str(lock_timeout_ms),
             "idle_in_transaction_session_timeout": "10000",
             "jit": "off",
+            # Every query of ours is an index look-up. On a new database plans are made over empty tables, where a scan looks
+            # cheap, and prepared statements keep them until statistics come: up to a minute later.
+            "enable_seqscan": "off",
         }
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 

@@ -1,7 +1,7 @@
 -- The ordered log.
 
 -- name: append
-SELECT ord, outcome, seq, at FROM append_events($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+SELECT at, seqs, outcomes, first_ats FROM append_batch($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[])
 
 -- name: since
 -- What follows a position, for many rooms at once; at most $3 events of each.
