@@ -1,4 +1,8 @@
-"""Token buckets (RFC 2697 in spirit: a rate and a burst), bounded in number. Pure: time is an argument."""
+"""Token buckets, kept as one number each, and bounded in number. Pure: time is an argument.
+
+A bucket is the time at which it will be full again: the generic cell rate algorithm (ITU-T I.371, annex A), which grants
+what a bucket of `burst` tokens, refilled at `rate_per_s`, grants.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+_EPSILON_S = 1e-9  # sums of intervals are not exact
 
 
 class TokenBucket:
@@ -18,22 +24,21 @@ class TokenBucket:
         now_s: Monotonic seconds.
     """
 
-    __slots__ = ("_at_s", "_burst", "_rate_per_s", "_tokens")
+    __slots__ = ("_full_s", "_interval_s", "_tolerance_s")
 
     def __init__(self, rate_per_s: float, burst: float, now_s: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._tokens = float(burst)
-        self._at_s = now_s
+        self._interval_s = 1 / rate_per_s
+        self._tolerance_s = (burst - 1) / rate_per_s
+        self._full_s = now_s
 
     def take(self, now_s: float) -> float:
         """Take one token; return 0.0, or the seconds until there is one, and then nothing was taken."""
-        tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
-        self._at_s = now_s
-        if tokens < 1:
-            self._tokens = tokens
-            return (1 - tokens) / self._rate_per_s
-        self._tokens = tokens - 1
+        full_s = self._full_s
+        if full_s < now_s:
+            full_s = now_s
+        elif full_s - now_s > self._tolerance_s + _EPSILON_S:
+            return full_s - now_s - self._tolerance_s
+        self._full_s = full_s + self._interval_s
         return 0.0
 
 
@@ -47,25 +52,27 @@ class Buckets:
     """
 
     def __init__(self, rate_per_s: float, burst: float, at_most: int = 100_000) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
+        self._interval_s = 1 / rate_per_s
+        self._tolerance_s = (burst - 1) / rate_per_s
         self._at_most = at_most
-        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._full_s: OrderedDict[Hashable, float] = OrderedDict()
 
     def take(self, key: Hashable, now_s: float) -> float:
         """Take one token of a key; return 0.0 or the seconds to wait."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = TokenBucket(self._rate_per_s, self._burst, now_s)
-            if len(self._buckets) > self._at_most:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(key)
-        return bucket.take(now_s)
+        full_s = self._full_s.pop(key, now_s)  # and in again behind the others: the order is that of use
+        if full_s < now_s:
+            full_s = now_s
+        elif full_s - now_s > self._tolerance_s + _EPSILON_S:
+            self._full_s[key] = full_s
+            return full_s - now_s - self._tolerance_s
+        self._full_s[key] = full_s + self._interval_s
+        if len(self._full_s) > self._at_most:
+            self._full_s.popitem(last=False)
+        return 0.0
 
     def forget(self, key: Hashable) -> None:
         """Give a key its full burst back."""
-        self._buckets.pop(key, None)
+        self._full_s.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._full_s)

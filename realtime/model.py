@@ -7,9 +7,12 @@ Times are aware `datetime` in UTC; on the wire RFC 3339 with milliseconds (`rfc3
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType
+
+import msgspec
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +25,7 @@ NodeId = NewType("NodeId", str)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
+@functools.lru_cache(maxsize=8192)  # the same few rooms again and again: a third of the pattern's time
 def is_uuid(text: str) -> bool:
     """Tell whether `text` is a UUID in the one form we hand out (lower case, with hyphens; RFC 9562 §4)."""
     return _UUID.match(text) is not None
@@ -107,9 +111,8 @@ class Member:
     joined_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One numbered row of a room.
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One numbered row of a room. One is made per message on every node: a struct costs a tenth of a dataclass.
 
     Args:
         target: For edits and deletions, the `seq` of the message concerned.

@@ -139,11 +139,15 @@ class Dispatch:
 
     def event(self, connection: Connection, name: str, arguments: bytes, packet_id: int | None) -> None:
         peer: Peer = connection.app
+        handler = self._handlers.get(name)
         try:
-            handler = self._handlers.get(name)
             if handler is None:
                 raise errors.UnknownEvent
-            handler(peer, _request(name, arguments), packet_id, name)
+            try:
+                request = _DECODERS[name](arguments or b"{}")
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                request = _request(name, arguments)  # once more, to say what is wrong
+            handler(peer, request, packet_id, name)
         except errors.RealtimeError as error:
             self._refuse(peer, packet_id, name if handler else "unknown", error)
 

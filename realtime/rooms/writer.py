@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from realtime import errors
-from realtime.model import Event, EventKind, RoomId, UserId
+from realtime.model import Event, RoomId, UserId
 from realtime.store.events import Appended, Entry, Outcome
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ _REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """The answer to an append: its number, its time, and whether it had been there before."""
 
     seq: int
@@ -46,7 +46,6 @@ class Log(Protocol):
     async def append(self, entries: Sequence[Entry]) -> list[Appended]: ...
 
 
-@dataclass(slots=True)
 class Append(Entry):
     """An entry on its way. `done` is called exactly once, synchronously, and must not raise."""
 
@@ -75,14 +74,14 @@ class Writer:
         queue: int = 10_000,
         batch: int = 500,
     ) -> None:
-        self._lanes = [Lane(log, committed, flushed, batch) for _ in range(lanes)]
+        self._lanes = [Lane(log, committed, flushed, self._taken, batch) for _ in range(lanes)]
         self._queue = queue
         self._closed = False
-
-    @property
-    def waiting(self) -> int:
+        self.waiting = 0
         """How many entries wait to be flushed."""
-        return sum(len(lane.queue) for lane in self._lanes)
+
+    def _taken(self, count: int) -> None:
+        self.waiting -= count
 
     def submit(self, append: Append) -> None:
         """Queue an entry; its `done` is called after the commit.
@@ -95,6 +94,7 @@ class Writer:
             raise errors.Draining
         if self.waiting >= self._queue:
             raise errors.Overloaded(retry_after_ms=500)
+        self.waiting += 1
         self._lanes[hash(append.room) % len(self._lanes)].put(append)
 
     async def close(self) -> None:
@@ -111,12 +111,14 @@ class Lane:
         log: Log,
         committed: Callable[[RoomId, list[Event]], None],
         flushed: Callable[[int, float], None],
+        taken: Callable[[int], None],
         batch: int,
     ) -> None:
         self.queue: deque[Append] = deque()
         self._log = log
         self._committed = committed
         self._flushed = flushed
+        self._taken = taken
         self._batch = batch
         self._task: asyncio.Task[None] | None = None
 
@@ -133,6 +135,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         while self.queue:
             batch, retries = take(self.queue, self._batch)
+            self._taken(len(batch) + len(retries))
             started_s = loop.time()
             try:
                 answers = await self._log.append(batch)
@@ -152,7 +155,10 @@ class Lane:
         for append, answer in zip(batch, answers, strict=True):
             append.done(_result(answer))
             if answer.outcome is Outcome.ACCEPTED:
-                made.setdefault(append.room, []).append(_event(append, answer))
+                events = made.get(append.room)
+                if events is None:
+                    events = made[append.room] = []
+                events.append(_event(append, answer))
         for retry, index in retries:
             first = answers[index]
             same = first.outcome is Outcome.ACCEPTED and batch[index].kind is retry.kind
@@ -204,7 +210,7 @@ def _event(append: Append, answer: Appended) -> Event:
     return Event(
         room=append.room,
         seq=answer.seq,
-        kind=EventKind(append.kind),
+        kind=append.kind,
         actor=append.actor,
         at=answer.at,
         client_id=append.client_id,

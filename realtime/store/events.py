@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from realtime.model import Event, EventKind, Role, RoomId, UserId
 from realtime.store import queries
@@ -33,8 +34,7 @@ class Outcome(enum.StrEnum):
     FORBIDDEN = "forbidden"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """What somebody wants appended. `target` is the message's `seq` for edits and deletions."""
 
     room: RoomId
@@ -45,8 +45,7 @@ class Entry:
     body: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """The answer for one entry; `seq` and `at` are set for accepted and duplicate ones."""
 
     outcome: Outcome
