@@ -28,11 +28,14 @@ from realtime.auth.service import Settings as AccountSettings
 from realtime.config import ConfigError, data_path
 from realtime.contract import rest, socket
 from realtime.contract.types import MAX_BODY_CHARS
+from realtime.gateway import extensions
+from realtime.gateway.admission import AdmissionLimits
 from realtime.gateway.dispatch import Dispatch, room_added
+from realtime.gateway.engine import EngineConfig
 from realtime.gateway.hub import Hub
 from realtime.gateway.server import Gateway, GatewayConfig
 from realtime.gateway.socketio import event_frame, event_of
-from realtime.limits import Buckets
+from realtime.limits import Buckets, Rate
 from realtime.model import UserId, uuid7
 from realtime.nodes import Nodes
 from realtime.presence.lease import Lease
@@ -159,6 +162,7 @@ class Node:
         )
         self.hub = Hub()
         self._sends = Buckets(config.send_rate, config.send_burst)
+        requests = Rate(config.request_rate, config.request_burst)
         self.dispatch = Dispatch(
             self.accounts,
             self.rooms,
@@ -173,10 +177,15 @@ class Node:
             self.bus.publish_signal,
             time.monotonic,
             metrics.requested,
+            requests,
         )
         nodes.feeds, nodes.dispatch, nodes.accounts, nodes.presence = self.feeds, self.dispatch, self.accounts, self.presence
         self.gateway = Gateway(
-            gateway_config(config), self.dispatch, closed=lambda reason: metrics.closed.labels(reason.value).inc()
+            gateway_config(config),
+            self.dispatch,
+            closed=lambda reason: metrics.closed.labels(reason.value).inc(),
+            extensions=extensions.load(config.extension_names, config.unsent_limit_bytes),
+            requests=requests,
         )
         self.web = web.Application()
         self.web.add_routes(self.gateway.routes())
@@ -267,19 +276,24 @@ def limits(config: Config) -> socket.Limits:
 
 def gateway_config(config: Config) -> GatewayConfig:
     proxies = config.proxies
-    return GatewayConfig(
+    engine = EngineConfig(
         ping_interval_s=config.ping_interval_s,
         ping_timeout_s=config.ping_timeout_s,
-        connect_timeout_s=config.connect_timeout_s,
         stall_s=config.stall_s,
-        token_grace_s=config.token_grace_s,
         max_packet_bytes=config.max_packet_bytes,
         unsent_limit_bytes=config.unsent_limit_bytes,
-        connections_per_address=config.connections_per_address,
+        admission=AdmissionLimits(config.connections_per_address, config.connections_per_node, config.connect_rate),
         origins=config.origins,
         client_address=lambda request: client_address(
             request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", [])), proxies
         ),
+        keep_environ=bool(config.extension_names),
+    )
+    return GatewayConfig(
+        engine,
+        connect_timeout_s=config.connect_timeout_s,
+        token_grace_s=config.token_grace_s,
+        attachments_limit_bytes=4 * config.max_packet_bytes,
     )
 
 

@@ -57,6 +57,10 @@ class Config:
     signal_rate: int = _setting(10, "signals a room and connection", "1/s", at_least=1)
     connections_per_user: int = _setting(20, "live connections a user, on one node", at_least=1)
     connections_per_address: int = _setting(200, "live connections an address, on one node", at_least=1)
+    connections_per_node: int = _setting(50_000, "live connections; more get 503", at_least=1)
+    connect_rate: int = _setting(5000, "new connections; more get 503", "1/s", at_least=1)
+    request_rate: int = _setting(100, "requests of any kind a connection", "1/s", at_least=1)
+    request_burst: int = _setting(400, "and how many at once", at_least=1)
     subscriptions_per_connection: int = _setting(1000, "rooms a connection may receive", at_least=1)
     max_packet_bytes: int = _setting(65536, "size of one packet or request body", "bytes", at_least=16384)
     connect_timeout_s: float = _setting(10.0, "time for a new connection to authenticate", "s", at_least=0.1)
@@ -70,11 +74,16 @@ class Config:
     feed_memory_events: int = _setting(500, "last events of a live room kept in memory", at_least=0)
     feed_memory_bytes: int = _setting(1 << 19, "and how many bytes of them", "bytes", at_least=0)
     resume_max_events: int = _setting(1000, "missed events a subscription brings; more: `reset`", at_least=1)
+    extensions: str = _setting("", "functions that add Socket.IO namespaces, as module:function, joined by commas")
     cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")
     trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
     drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1)
     log_level: str = _setting("info", "how much is logged", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting("auto", "console, json, or auto: console on a terminal", choices=("auto", "console", "json"))
+
+    @property
+    def extension_names(self) -> tuple[str, ...]:
+        return _list(self.extensions)
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ what a bucket of `burst` tokens, refilled at `rate_per_s`, grants.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -39,6 +39,41 @@ class TokenBucket:
         elif full_s - now_s > self._tolerance_s + _EPSILON_S:
             return full_s - now_s - self._tolerance_s
         self._full_s = full_s + self._interval_s
+        return 0.0
+
+
+class Metered(Protocol):
+    """Keeps its own bucket.
+
+    Attributes:
+        full_s: When it will be full again; 0 to begin with.
+    """
+
+    full_s: float
+
+
+class Rate:
+    """A bucket for each of many objects that keep its one number themselves.
+
+    Args:
+        rate_per_s: Of each.
+        burst: Of each.
+    """
+
+    __slots__ = ("_interval_s", "_tolerance_s")
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self._interval_s = 1 / rate_per_s
+        self._tolerance_s = (burst - 1) / rate_per_s
+
+    def take(self, who: Metered, now_s: float) -> float:
+        """Take one token; return 0.0, or the seconds until there is one, and then nothing was taken."""
+        full_s = who.full_s
+        if full_s < now_s:
+            full_s = now_s
+        elif full_s - now_s > self._tolerance_s + _EPSILON_S:
+            return full_s - now_s - self._tolerance_s
+        who.full_s = full_s + self._interval_s
         return 0.0
 
 

@@ -1,68 +1,37 @@
-"""A Socket.IO connection: one client in the namespace `/`, over an Engine.IO session."""
+"""A Socket.IO connection: one client in the namespace `/` and in those of extensions, over an Engine.IO session."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from realtime import errors
 from realtime.contract import socket
+from realtime.contract.decode import decode
 from realtime.contract.types import Error
 from realtime.gateway import socketio
+from realtime.gateway.assembly import Assembly
+from realtime.gateway.guest import PRINCIPAL, Guest
 from realtime.gateway.session import CloseReason, Session
 from realtime.gateway.websocket import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from realtime.gateway.deadlines import Calendar, Deadlines
+    from realtime.gateway.ports import Application, Shared
     from realtime.model import Principal
 
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
-_CONNECT_ATTEMPTS = 5
+_auth_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_CONNECT_ATTEMPTS = 5  # in a row that were refused
 _FINAL = {CloseReason.SESSION_ENDED, CloseReason.TOKEN_EXPIRED}
 """After these the client must not come back by itself: the server says so with a DISCONNECT packet."""
 _TOLD = _FINAL | {CloseReason.DRAINING}
 _CODES = {CloseReason.DRAINING: CloseCode.GOING_AWAY, CloseReason.CONNECT_TIMEOUT: CloseCode.POLICY}
 
-__all__ = ["Application", "CloseReason", "Connection"]
-
-
-class Application(Protocol):
-    """What connections mean. Called in the order in which packets came; must return at once and not raise, but for
-    `authenticate`.
-    """
-
-    def authenticate(self, connection: Connection, auth: bytes, /) -> Principal:
-        """Check the JSON payload of a CONNECT packet (empty: there was none). Raises RealtimeError to refuse."""
-        ...
-
-    def connected(self, connection: Connection, /) -> None: ...
-
-    def event(self, connection: Connection, name: str, arguments: bytes, packet_id: int | None, /) -> None:
-        """Take an event. `arguments`: as the client wrote them, joined by commas; empty when there were none."""
-
-    def disconnected(self, connection: Connection, reason: CloseReason, /) -> None:
-        """Called once for each `connected`."""
-
-
-class Shared(Protocol):
-    """What all connections of a gateway share."""
-
-    application: Application
-    clock: Callable[[], float]
-    token_grace_s: float
-    connects: Deadlines[Connection]
-    expiries: Calendar[Connection]
-
-    def new_sid(self) -> str: ...
-
-    def write_soon(self, connection: Connection, /) -> None:
-        """Call `flush` in this turn of the loop."""
+__all__ = ["CloseReason", "Connection"]
 
 
 class Connection:
@@ -74,21 +43,28 @@ class Connection:
 
     Attributes:
         id: The Socket.IO session id, which the client knows; not the one of Engine.IO, which lets a poll in.
-        app: What the application keeps with it.
-        principal: Who it is, once connected.
+        app: What the application keeps with it while it is connected to `/`.
+        principal: Who it is, once a token was shown. It stays the same sign-in for the life of the session, so that the id
+            of a polling session is worth nothing to somebody with another token.
+        full_s: When its budget of requests is whole again (`limits.Rate`).
     """
 
-    __slots__ = ("_attempts", "_binary", "_connect_at_s", "_pending", "_principal", "_session", "_shared", "app", "id")
+    __slots__ = ("_attempts", "_binary", "_connect_at_s", "_guest", "_inside", "_is_guest", "_pending", "_principal", "_session",
+                 "_shared", "app", "id", "full_s")  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
         self.id = ""
         self.app: Any = None
+        self.full_s = 0.0
         self._shared = shared
         self._session = session
         self._principal: Principal | None = None
+        self._inside = False  # of `/`
+        self._guest: Guest | None = None
+        self._is_guest = False  # as the application was told
         self._attempts = 0
         self._pending: list[bytes] | None = None
-        self._binary: _BinaryEvent | None = None
+        self._binary: Assembly | None = None
         self._connect_at_s = shared.connects.add(self)
         session.sink = self
 
@@ -96,6 +72,11 @@ class Connection:
     def principal(self) -> Principal:
         assert self._principal is not None  # set before the application hears of the connection
         return self._principal
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has shown a token."""
+        return self._principal is not None
 
     @property
     def address(self) -> str:
@@ -112,14 +93,14 @@ class Connection:
 
     def emit(self, name: str, payload: bytes) -> None:
         """Emit an event whose one argument is this JSON."""
-        self._write_soon(socketio.event_frame(name, payload))
+        self.write_soon(socketio.event_frame(name, payload))
 
     def ack(self, packet_id: int, answer: bytes) -> None:
         """Answer a request with this JSON."""
-        self._write_soon(socketio.ack_frame(packet_id, answer))
+        self.write_soon(socketio.ack_frame(packet_id, answer))
 
-    def _write_soon(self, frame: bytes) -> None:
-        # Answers to many requests at once go out in one write.
+    def write_soon(self, frame: bytes) -> None:
+        """Send frames with this turn's answers, in one write."""
         if self._pending is None:
             self._pending = []
             self._shared.write_soon(self)
@@ -133,13 +114,18 @@ class Connection:
 
     def close(self, reason: CloseReason) -> None:
         """End the connection, and tell the client why where it should know."""
-        if self._principal is not None and reason in _TOLD:
-            closing = socket.Closing(code=reason.value, retryable=reason not in _FINAL)
-            self.write(socketio.event_frame("closing", _encode(closing)))
-            if reason in _FINAL:
-                self.write(socketio.disconnect_frame())
+        if reason in _TOLD:
+            closing = _encode(socket.Closing(code=reason.value, retryable=reason not in _FINAL))
+            for namespace in self._namespaces():
+                self.write(socketio.event_frame("closing", closing, namespace))
+                if reason in _FINAL:
+                    self.write(socketio.disconnect_frame(namespace))
         self.flush()
         self._session.close(reason, _CODES.get(reason, CloseCode.NORMAL))
+
+    def _namespaces(self) -> list[bytes]:
+        inside = [socketio.ROOT] if self._inside else []
+        return inside + ([] if self._guest is None else [name.encode() for name in self._guest.inside()])
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -147,6 +133,8 @@ class Connection:
         """Put a new token on the connection; return the seconds until it expires."""
         self._forget_expiry()
         self._principal = principal
+        if self._guest is not None:
+            self._guest.environ[PRINCIPAL] = principal
         self._shared.expiries.add(self, principal.expires_at_s + self._shared.token_grace_s)
         return max(0, int(principal.expires_at_s - self._shared.clock()))
 
@@ -160,9 +148,14 @@ class Connection:
             self.close(CloseReason.TOKEN_EXPIRED)
 
     def connect_is_due(self, at_s: float) -> None:
-        """Close unless the client has connected to the namespace."""
-        if self._principal is None and self._connect_at_s == at_s:
+        """Close unless the client has connected to a namespace."""
+        if self._connect_at_s == at_s and not self._inside and (self._guest is None or not self._guest.is_inside):
             self._session.close(CloseReason.CONNECT_TIMEOUT, CloseCode.POLICY)
+
+    def attachments_are_due(self, at_s: float) -> None:
+        """Close unless the attachments that were announced have come."""
+        if self._binary is not None and self._binary.due_at_s == at_s:
+            self.violated()
 
     # -- the session's sink -----------------------------------------------------------------------
 
@@ -170,97 +163,180 @@ class Connection:
         try:
             if self._binary is not None:
                 raise socketio.InvalidPacket("a text packet where an attachment was announced")
-            self._packet(socketio.decode(data))
+            self._packet(socketio.decode(data), data)
         except socketio.InvalidPacket:
-            self._invalid()
+            self.violated()
         except Exception:
             logger.exception("a packet could not be handled")
             self._session.close(CloseReason.PROTOCOL, CloseCode.INTERNAL)
 
     def binary(self, data: bytes) -> None:
-        if self._binary is None or self._principal is None:
-            self._invalid()
-        elif self._binary.take():
-            event, self._binary = self._binary, None
+        try:
+            self._attachment(data)
+        except socketio.InvalidPacket:
+            self.violated()
+        except Exception:
+            logger.exception("a packet could not be handled")
+            self._session.close(CloseReason.PROTOCOL, CloseCode.INTERNAL)
+
+    def _attachment(self, data: bytes) -> None:
+        whole = self._binary
+        if whole is None:
+            raise socketio.InvalidPacket("an attachment that was not announced")
+        whole.take(data, self._shared.attachments_limit_bytes)
+        if whole.missing:
+            return
+        self._binary = None
+        if whole.is_kept and self._guest is not None:
+            self._guest.packet(whole.packet, whole.message, whole.attachments)
+        else:
             # No request of the contract has binary fields; it is refused when it is whole, and the connection goes on.
-            self._refuse(event.id, errors.InvalidRequest("No event takes binary attachments."))
+            self.refuse(whole.packet, errors.InvalidRequest("No event takes binary attachments."))
 
     def read_all(self) -> None:
         """Answers are flushed once a turn of the loop; nothing to do after each read."""
 
     def ended(self, reason: CloseReason) -> None:
         self._pending = None
+        self._binary = None
         self._leave(reason)
+        if self._guest is not None:
+            self._guest.ended(reason)
+        if self._is_guest and self._shared.application is not None:
+            self._is_guest = False
+            self._shared.application.guest_went(self)
+        self._forget_expiry()
 
     # -- packets ----------------------------------------------------------------------------------
 
-    def _packet(self, packet: socketio.Packet) -> None:
-        if packet.kind == socketio.CONNECT:
-            self._connect(packet)
-        elif self._principal is None or packet.namespace != socketio.ROOT:
+    def _packet(self, packet: socketio.Packet, message: bytes) -> None:
+        application = self._shared.application
+        if packet.namespace != socketio.ROOT or application is None:
+            self._elsewhere(packet, message)
+        elif packet.kind == socketio.EVENT and self._inside:
+            name, arguments = socketio.event(packet.data)
+            application.event(self, name, arguments, packet.id)
+        elif packet.kind == socketio.CONNECT:
+            self._connect(packet, application)
+        elif not self._inside:
             raise socketio.InvalidPacket("not connected to this namespace")
-        elif packet.kind == socketio.EVENT:
-            self._event(packet)
         elif packet.kind == socketio.DISCONNECT:
             self._leave(CloseReason.CLIENT)
-            self._connect_at_s = self._shared.connects.add(self)
+            self.left()
         elif packet.kind == socketio.BINARY_EVENT:
             socketio.event(packet.data)
-            self._binary = _BinaryEvent(packet.id, packet.attachments)
+            self._announced(packet, message, is_kept=False)
         else:
             # The server asks for no acks, and only the server sends CONNECT_ERROR.
             raise socketio.InvalidPacket("nothing that a client sends here")
 
-    def _connect(self, packet: socketio.Packet) -> None:
-        if packet.namespace != socketio.ROOT:
-            self._session.write(socketio.connect_error_frame(packet.namespace, "Invalid namespace"))
-            return
-        if self._principal is not None:
+    def _connect(self, packet: socketio.Packet, application: Application) -> None:
+        if self._inside:
             raise socketio.InvalidPacket("connected already")
+        self._attempt()
+        try:
+            self._identify(application.authenticate(self, packet.data))
+        except errors.RealtimeError as error:
+            self._refuse_connect(packet.namespace, error)
+            return
+        self.id = self._shared.new_sid()
+        self._inside = True
+        self.joined()
+        self.write_soon(socketio.connect_frame(self.id))
+        application.connected(self)
+
+    def _identify(self, principal: Principal) -> None:
+        """Put a sign-in on the connection. Raises TokenInvalid when it has another one."""
+        if self._principal is None:
+            self.renew(principal)
+            self._session.enter()
+        elif principal.session != self._principal.session:
+            raise errors.TokenInvalid("This connection belongs to another sign-in; open a new one.")
+        elif principal.expires_at_s > self._principal.expires_at_s:
+            self.renew(principal)
+
+    def _attempt(self) -> None:
         self._attempts += 1
         if self._attempts > _CONNECT_ATTEMPTS:
             raise socketio.InvalidPacket("too many attempts")
-        try:
-            principal = self._shared.application.authenticate(self, packet.data)
-        except errors.RealtimeError as error:
-            refusal = socketio.connect_error_frame(packet.namespace, error.message, Error.of(error))
-            self._session.write(refusal)
-            return
-        self.id = self._shared.new_sid()
-        self.renew(principal)
-        self._write_soon(socketio.connect_frame(self.id))
-        self._shared.application.connected(self)
 
-    def _event(self, packet: socketio.Packet) -> None:
-        name, arguments = socketio.event(packet.data)
-        self._shared.application.event(self, name, arguments, packet.id)
+    def _announced(self, packet: socketio.Packet, message: bytes, *, is_kept: bool) -> None:
+        self._binary = Assembly(packet, message, self._shared.attachments.add(self), is_kept)
 
-    def _refuse(self, packet_id: int | None, error: errors.RealtimeError) -> None:
-        if packet_id is not None:
-            self.ack(packet_id, _encode(socket.Refused(error=Error.of(error))))
+    def refuse(self, packet: socketio.Packet, error: errors.RealtimeError) -> None:
+        """Answer an event with an error, if it asks for an answer."""
+        if packet.id is not None:
+            self.write_soon(socketio.ack_frame(packet.id, _encode(socket.Refused(error=Error.of(error))), packet.namespace))
+
+    def _refuse_connect(self, namespace: bytes, error: errors.RealtimeError) -> None:
+        self._session.write(socketio.connect_error_frame(namespace, error.message, Error.of(error)))
 
     def _leave(self, reason: CloseReason) -> None:
-        if self._principal is not None:
+        if self._inside:
+            assert self._shared.application is not None  # it owns `/`
             self._shared.application.disconnected(self, reason)
-            self._forget_expiry()
-            self._principal = None
+            self._inside = False
             self.app = None
 
-    def _invalid(self) -> None:
+    # -- namespaces of extensions -----------------------------------------------------------------
+
+    def _elsewhere(self, packet: socketio.Packet, message: bytes) -> None:
+        namespace = packet.namespace.decode()
+        if packet.kind == socketio.CONNECT:
+            self._connect_elsewhere(namespace, packet)
+        elif self._guest is None or namespace not in self._guest.asked:
+            raise socketio.InvalidPacket("not connected to this namespace")
+        elif packet.attachments:
+            socketio.check_placeholders(packet)
+            self._announced(packet, message, is_kept=True)
+        else:
+            self._guest.packet(packet, message, [])
+
+    def _connect_elsewhere(self, namespace: str, packet: socketio.Packet) -> None:
+        extensions, application = self._shared.extensions, self._shared.application
+        self._attempt()
+        if extensions is None or not extensions.serves(namespace):
+            self._session.write(socketio.connect_error_frame(packet.namespace, "Invalid namespace"))
+            return
+        try:
+            fields = decode(_auth_fields, packet.data or b"{}")
+            if application is not None and extensions.needs_token(namespace):
+                token = fields.pop("token", None)
+                self._identify(application.authenticate(self, b"" if token is None else b'{"token":%b}' % token))
+                if not self._is_guest:
+                    self._is_guest = True
+                    application.guest_came(self)
+        except errors.RealtimeError as error:
+            self._refuse_connect(packet.namespace, error)
+            return
+        if self._guest is None:
+            self._guest = extensions.guest(self, self._session.environ or {})
+            self._guest.environ[PRINCIPAL] = self._principal
+        self._guest.connect(namespace, _encode(fields) if fields else b"")
+
+    def transport(self) -> str:
+        return self._session.transport
+
+    def joined(self) -> None:
+        self._attempts = 0
+        self._session.enter()
+
+    def left(self) -> None:
+        if not self._namespaces():
+            self._connect_at_s = self._shared.connects.add(self)
+
+    def violated(self) -> None:
         self.flush()
         self._session.close(CloseReason.PROTOCOL, CloseCode.PROTOCOL_ERROR)
 
+    def overloaded(self) -> None:
+        self.flush()
+        self._session.close(CloseReason.OVERLOADED, CloseCode.TRY_AGAIN_LATER)
 
-class _BinaryEvent:
-    """A binary event whose attachments are still coming. They are counted and not kept."""
+    def hang_up(self) -> None:
+        self.flush()
+        self._session.close(CloseReason.EXTENSION)
 
-    __slots__ = ("_missing", "id")
-
-    def __init__(self, packet_id: int | None, attachments: int) -> None:
-        self.id = packet_id
-        self._missing = attachments
-
-    def take(self) -> bool:
-        """Count an attachment; tell whether it was the last."""
-        self._missing -= 1
-        return self._missing == 0
+    def admit(self) -> float:
+        """Take one from the connection's budget of requests; return 0.0 or the seconds to wait."""
+        return self._shared.requests.take(self, self._shared.now())

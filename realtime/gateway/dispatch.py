@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from realtime import model
     from realtime.auth.service import Accounts
+    from realtime.limits import Rate
     from realtime.presence.service import Presence
     from realtime.rooms.feeds import Feeds, Subscribed
     from realtime.rooms.frames import EventCodec
@@ -60,6 +61,7 @@ class Dispatch:
         publish_signal: Sends a signal's frame to the other nodes.
         clock: Monotonic seconds.
         requested: Called with (event name, error code or "ok").
+        requests: What each connection may ask; None: as much as it likes.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Dispatch:
         publish_signal: Callable[[RoomId, bytes], None],
         clock: Callable[[], float],
         requested: Callable[[str, str], None],
+        requests: Rate | None = None,
     ) -> None:
         self._accounts = accounts
         self._rooms = rooms
@@ -91,6 +94,7 @@ class Dispatch:
         self._publish_signal = publish_signal
         self._clock = clock
         self._requested = requested
+        self._requests = requests
         self._handlers: dict[str, Callable[[Peer, Any, int | None, str], None]] = {
             "message.send": self._send,
             "message.edit": self._edit,
@@ -112,7 +116,8 @@ class Dispatch:
         if not auth:
             raise errors.TokenMissing
         principal = self._accounts.authenticate(decode(_AUTH, auth).token)
-        if len(self._hub.of_user(principal.user.id)) >= self._connections_per_user:
+        open_ones = self._hub.connections_of_user(principal.user.id)
+        if len(open_ones) >= self._connections_per_user and connection not in open_ones:
             raise errors.TooManyConnections(retry_after_ms=10_000)
         return principal
 
@@ -137,10 +142,18 @@ class Dispatch:
         self._presence.unwatch(peer)
         self._presence.disconnected(peer.user)
 
+    def guest_came(self, connection: Connection) -> None:
+        self._hub.admit(connection)
+
+    def guest_went(self, connection: Connection) -> None:
+        self._hub.dismiss(connection)
+
     def event(self, connection: Connection, name: str, arguments: bytes, packet_id: int | None) -> None:
         peer: Peer = connection.app
         handler = self._handlers.get(name)
         try:
+            if self._requests is not None and (wait_s := self._requests.take(connection, self._clock())) > 0:
+                raise errors.RateLimited(retry_after_ms=_ms(wait_s))
             if handler is None:
                 raise errors.UnknownEvent
             try:
@@ -308,8 +321,8 @@ class Dispatch:
 
     def end_session(self, session: model.SessionId) -> None:
         """Close every connection of one sign-in on this node."""
-        for peer in self._hub.of_session(session):
-            peer.connection.close(CloseReason.SESSION_ENDED)
+        for connection in self._hub.connections_of_session(session):
+            connection.close(CloseReason.SESSION_ENDED)
 
     def drain(self, spread_ms: int) -> None:
         """Refuse new connections from now on, and tell those that are here when to come back, spread over that time."""

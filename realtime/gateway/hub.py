@@ -1,4 +1,4 @@
-"""Who is connected to this node: by user and by session."""
+"""Who is connected to this node: by user and by session, to `/` and to the namespaces of extensions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from realtime.gateway.connection import Connection
     from realtime.gateway.peer import Peer
     from realtime.model import SessionId, UserId
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
 
 
 class Hub:
     """The register of authenticated connections."""
 
     def __init__(self) -> None:
-        self._users = _Index["UserId"]()
-        self._sessions = _Index["SessionId"]()
+        self._users = _Index["UserId", "Peer"]()
+        self._sessions = _Index["SessionId", "Peer"]()
+        self._guest_users = _Index["UserId", "Connection"]()
+        self._guest_sessions = _Index["SessionId", "Connection"]()
         self._count = 0
 
     def __len__(self) -> int:
@@ -43,39 +47,56 @@ class Hub:
         """Return the connections of one sign-in on this node."""
         return self._sessions.get(session)
 
+    def admit(self, connection: Connection) -> None:
+        """Register a connection to a namespace of an extension; it may be connected to `/` as well."""
+        self._guest_users.add(connection.principal.user.id, connection)
+        self._guest_sessions.add(connection.principal.session, connection)
+
+    def dismiss(self, connection: Connection) -> None:
+        self._guest_users.discard(connection.principal.user.id, connection)
+        self._guest_sessions.discard(connection.principal.session, connection)
+
+    def connections_of_user(self, user: UserId) -> set[Connection]:
+        """Return all that one user has open on this node."""
+        return {peer.connection for peer in self.of_user(user)} | set(self._guest_users.get(user))
+
+    def connections_of_session(self, session: SessionId) -> set[Connection]:
+        """Return all that one sign-in has open on this node."""
+        return {peer.connection for peer in self.of_session(session)} | set(self._guest_sessions.get(session))
+
     def __iter__(self) -> Iterator[Peer]:
         return iter([peer for user in list(self._users.keys()) for peer in self.of_user(user)])
 
 
-class _Index(Generic[K]):
-    """Many peers under one key. A key with one peer, which is the common case, costs no set of its own."""
+class _Index(Generic[K, V]):
+    """Many values under one key. A key with one value, which is the common case, costs no set of its own."""
 
     def __init__(self) -> None:
-        self._peers: dict[K, Peer | set[Peer]] = {}
+        self._values: dict[K, V | set[V]] = {}
 
     def keys(self) -> Iterable[K]:
-        return self._peers.keys()
+        return self._values.keys()
 
-    def add(self, key: K, peer: Peer) -> None:
-        found = self._peers.get(key)
+    def add(self, key: K, value: V) -> None:
+        found = self._values.get(key)
         if found is None:
-            self._peers[key] = peer
+            self._values[key] = value
         elif isinstance(found, set):
-            found.add(peer)
+            found.add(value)
         else:
-            self._peers[key] = {found, peer}
+            self._values[key] = {found, value}
 
-    def discard(self, key: K, peer: Peer) -> None:
-        found = self._peers.get(key)
+    def discard(self, key: K, value: V) -> None:
+        found = self._values.get(key)
         if isinstance(found, set):
-            found.discard(peer)
+            found.discard(value)
             if not found:
-                del self._peers[key]
-        elif found is peer:
-            del self._peers[key]
+                del self._values[key]
+        elif found is value:
+            del self._values[key]
 
-    def get(self, key: K) -> list[Peer]:
-        found = self._peers.get(key)
+    def get(self, key: K) -> list[V]:
+        found = self._values.get(key)
         if found is None:
             return []
         return list(found) if isinstance(found, set) else [found]

@@ -1,36 +1,26 @@
-"""The gateway: the HTTP side of Engine.IO, and what all its sessions and connections share."""
+"""The gateway: an Engine.IO server, and what all its Socket.IO connections share."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import http
-import logging
-import os
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from realtime.gateway import engineio, websocket
-from realtime.gateway.connection import Application, Connection
+from realtime.gateway.connection import Connection
 from realtime.gateway.deadlines import Calendar, Deadlines
-from realtime.gateway.engineio import Refusal
-from realtime.gateway.session import CloseReason, DuplicatePoll, Session, Upgrade
-from realtime.gateway.transport import WebSocket, take_over
+from realtime.gateway.engine import EngineConfig, EngineServer
+from realtime.gateway.session import CloseReason, Session
+from realtime.gateway.sids import new_sid
+from realtime.limits import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-logger = logging.getLogger(__name__)
+    from aiohttp import web
 
-PATH = "/socket.io/"
-_TEXT = "text/plain; charset=UTF-8"
-_MAX_PACKETS = 1000  # in one POST; its bytes are bounded too
-_CLOSE_LINGER_S = 5.0
-_POST_TIMEOUT_S = 20.0
+    from realtime.gateway.extensions import Extensions
+    from realtime.gateway.ports import Application
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,105 +28,88 @@ class GatewayConfig:
     """Bounds: times in seconds, sizes in bytes.
 
     Args:
-        origins: Of browser pages elsewhere that may connect; `*` for all. Pages of the same host always may.
-        client_address: Tells whom a request counts for.
+        engine: Those of the Engine.IO server below.
+        attachments_limit_bytes: What all attachments of one packet may hold together.
     """
 
-    ping_interval_s: float = 25.0
-    ping_timeout_s: float = 20.0
+    engine: EngineConfig = field(default_factory=EngineConfig)
     connect_timeout_s: float = 10.0
-    upgrade_timeout_s: float = 10.0
-    stall_s: float = 10.0
+    attachments_timeout_s: float = 10.0
     token_grace_s: float = 30.0
-    max_packet_bytes: int = 1 << 16
-    unsent_limit_bytes: int = 1 << 20
-    connections_per_address: int = 200
-    origins: tuple[str, ...] = ()
-    client_address: Callable[[web.Request], str] = field(default=lambda request: request.remote or "")
+    attachments_limit_bytes: int = 1 << 18
 
 
 class Gateway:
-    """Serves `/socket.io/`.
+    """Serves Socket.IO.
 
     Args:
         config: Bounds.
-        application: What connections mean.
+        application: What connections to the namespace `/` mean; None: `/` is one of the extensions' namespaces.
         clock: Unix seconds, for the expiry of tokens.
         closed: Called with the reason of every connection's end.
+        extensions: Serve the other namespaces.
+        requests: What each connection may ask.
     """
 
     def __init__(
         self,
         config: GatewayConfig,
-        application: Application,
+        application: Application | None,
         clock: Callable[[], float] = time.time,
         closed: Callable[[CloseReason], None] = lambda _reason: None,
+        extensions: Extensions | None = None,
+        requests: Rate | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.config = config
         self.application = application
+        self.extensions = extensions
+        self.requests = requests or Rate(100, 400)
         self.clock = clock
+        self.now = loop.time
         self.token_grace_s = config.token_grace_s
-        self.max_message_bytes = config.max_packet_bytes
-        self.unsent_limit_bytes = config.unsent_limit_bytes
-        self.pings = Deadlines[Session](config.ping_interval_s, lambda session, _: session.ping_is_due(), loop)
-        self.pongs = Deadlines[Session](config.ping_timeout_s, lambda session, at_s: session.pong_is_due(at_s), loop)
-        self.upgrades = Deadlines[Upgrade](config.upgrade_timeout_s, lambda upgrade, _: upgrade.is_due(), loop)
-        self.stalls = Deadlines[WebSocket](config.stall_s, lambda one, at_s: one.stall_is_due(at_s), loop)
-        self.closings = Deadlines[WebSocket](_CLOSE_LINGER_S, lambda one, _: one.closing_is_due(), loop)
-        self.leavings = Deadlines[Session](_CLOSE_LINGER_S, lambda session, _: self._gone(session), loop)
+        self.attachments_limit_bytes = config.attachments_limit_bytes
+        self.engine = EngineServer(config.engine, self._accept, closed)
         self.connects = Deadlines[Connection](config.connect_timeout_s, lambda one, at_s: one.connect_is_due(at_s), loop)
+        self.attachments = Deadlines[Connection](
+            config.attachments_timeout_s, lambda one, at_s: one.attachments_are_due(at_s), loop
+        )
         self.expiries = Calendar[Connection](lambda one: one.expiry_is_due(), clock, loop)
         self._loop = loop
-        self._closed = closed
-        self._sessions: dict[str, Session] = {}
-        self._leaving: dict[str, Session] = {}  # closed, and the last packets wait for a poll
-        self._addresses: Counter[str] = Counter()
         self._dirty: list[Connection] = []
-        self._draining = False
 
     def __len__(self) -> int:
         """How many sessions live."""
-        return len(self._sessions)
+        return len(self.engine)
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return what to add to the application's router."""
-        return [web.route("*", PATH, self.handle)]
+        return self.engine.routes()
 
     def refuse_new(self) -> None:
         """Take no new sessions from now on."""
-        self._draining = True
+        self.engine.refuse_new()
 
     def close_some(self, at_most: int) -> int:
         """Close that many sessions, the oldest first, so that their clients reconnect elsewhere; return how many."""
-        leaving = list(self._sessions.values())[:at_most]
+        leaving = self.engine.oldest(at_most)
         for session in leaving:
             if isinstance(session.sink, Connection):
                 session.sink.close(CloseReason.DRAINING)
-            else:
-                session.close(CloseReason.DRAINING, websocket.CloseCode.GOING_AWAY)
         return len(leaving)
 
     def close(self) -> None:
         """Close what is left, and every timer."""
-        self.close_some(len(self._sessions))
-        for one in (
-            self.pings,
-            self.pongs,
-            self.upgrades,
-            self.stalls,
-            self.closings,
-            self.leavings,
-            self.connects,
-            self.expiries,
-        ):
+        self.close_some(len(self.engine))
+        self.engine.close()
+        for one in (self.connects, self.attachments, self.expiries):
             one.close()
+        if self.extensions is not None:
+            self.extensions.close()
 
-    # -- shared by sessions and connections -------------------------------------------------------
+    # -- shared by connections --------------------------------------------------------------------
 
     def new_sid(self) -> str:
-        """Make a session id of 160 random bits."""
-        return base64.urlsafe_b64encode(os.urandom(20)).rstrip(b"=").decode()
+        return new_sid()
 
     def write_soon(self, connection: Connection) -> None:
         if not self._dirty:
@@ -148,182 +121,5 @@ class Gateway:
         for connection in dirty:
             connection.flush()
 
-    def ended(self, session: Session, reason: CloseReason) -> None:
-        if self._sessions.pop(session.sid, None) is not None:
-            self._addresses[session.address] -= 1
-            if not self._addresses[session.address]:
-                del self._addresses[session.address]
-            self._closed(reason)
-            if session.has_unsent:
-                self._leaving[session.sid] = session
-                self.leavings.add(session)
-
-    def _gone(self, session: Session) -> None:
-        self._leaving.pop(session.sid, None)
-
-    # -- HTTP -------------------------------------------------------------------------------------
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request of Engine.IO: a handshake, a poll, a post, or the upgrade to a WebSocket."""
-        origin = request.headers.get("Origin")
-        if origin is not None and not self._is_welcome(origin, request):
-            return _refused(Refusal.FORBIDDEN, 403)
-        if request.method == "OPTIONS":
-            return self._finish(request, web.Response(status=204))
-        return self._finish(request, await self._answer(request))
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        query = request.query
-        transport = query.get("transport")
-        if transport not in ("polling", "websocket"):
-            return _refused(Refusal.UNKNOWN_TRANSPORT)
-        if query.get("EIO") != engineio.PROTOCOL:
-            return _refused(Refusal.UNSUPPORTED_VERSION)
-        address = self.config.client_address(request)
-        sid = query.get("sid")
-        if sid is None:
-            if request.method != "GET":
-                return _refused(Refusal.BAD_METHOD)
-            return self._open(request, address, transport)
-        session = self._sessions.get(sid) or self._leaving.get(sid)
-        # A session belongs to the address that opened it: its id alone is worth nothing elsewhere.
-        if session is None or session.address != address:
-            return _refused(Refusal.UNKNOWN_SID)
-        if transport == "websocket":
-            return self._upgrade(request, session)
-        if session.websocket is not None:
-            return _refused(Refusal.BAD_REQUEST)
-        if request.method == "GET":
-            return await self._poll(request, session)
-        if request.method == "POST":
-            return await self._post(request, session)
-        return _refused(Refusal.BAD_REQUEST)
-
-    def _open(self, request: web.Request, address: str, transport: str) -> web.StreamResponse:
-        accept = _accept(request) if transport == "websocket" else ""
-        if accept is None:
-            return _refused(Refusal.BAD_REQUEST)
-        if self._draining:
-            return web.Response(status=503, text="This node is shutting down.", headers={"Retry-After": "1"})
-        if self._addresses[address] >= self.config.connections_per_address:
-            return web.Response(status=429, text="Too many connections of this address.", headers={"Retry-After": "10"})
-        session = Session(self, self.new_sid(), address)
-        handshake = engineio.Handshake(
-            sid=session.sid,
-            upgrades=["websocket"] if transport == "polling" else [],
-            ping_interval=round(self.config.ping_interval_s * 1000),
-            ping_timeout=round(self.config.ping_timeout_s * 1000),
-            max_payload=self.config.max_packet_bytes,
-        )
-        opened = engineio.open_packet(handshake)
-        response: web.StreamResponse = web.Response(body=opened, headers={"Content-Type": _TEXT})
-        if transport == "websocket":
-            session.websocket = WebSocket(session, self)
-            if not take_over(request, session.websocket, _switching(accept) + websocket.frame(opened)):
-                return response
-        self._sessions[session.sid] = session
-        self._addresses[address] += 1
+    def _accept(self, session: Session) -> None:
         Connection(self, session)
-        session.begin()
-        return response
-
-    def _upgrade(self, request: web.Request, session: Session) -> web.StreamResponse:
-        accept = _accept(request)
-        if accept is None or session.closed or session.websocket is not None or session.upgrade is not None:
-            return _refused(Refusal.BAD_REQUEST)
-        upgrade = Upgrade(session, self)
-        if not take_over(request, upgrade.socket, _switching(accept)):
-            upgrade.lost(None)
-        return web.Response()  # goes nowhere: the connection is not aiohttp's any more
-
-    async def _poll(self, request: web.Request, session: Session) -> web.StreamResponse:
-        try:
-            payload = await session.poll()
-        except DuplicatePoll:
-            return _refused(Refusal.BAD_REQUEST)
-        if session.closed and not session.has_unsent:
-            self._gone(session)
-        if payload is None:
-            return _refused(Refusal.UNKNOWN_SID)
-        response = self._finish(request, web.Response(body=payload, headers={"Content-Type": _TEXT}))
-        try:
-            await response.prepare(request)
-            await response.write_eof()
-        except ConnectionError:
-            session.poll_lost()
-        return response
-
-    async def _post(self, request: web.Request, session: Session) -> web.StreamResponse:
-        if session.posting or (request.content_length or 0) > self.max_message_bytes:
-            session.close(CloseReason.PROTOCOL)
-            return _refused(Refusal.BAD_REQUEST)
-        session.posting = True
-        try:
-            async with asyncio.timeout(_POST_TIMEOUT_S):
-                body = await self._read(request)
-            packets = engineio.packets(body, _MAX_PACKETS)
-        except (engineio.InvalidPacket, TimeoutError, ConnectionError, web.RequestPayloadError):
-            session.close(CloseReason.PROTOCOL)
-            return _refused(Refusal.BAD_REQUEST)
-        finally:
-            session.posting = False
-        for opcode, data in packets:
-            session.received(opcode, data)
-            if session.closed:
-                if data != engineio.CLOSE:
-                    return _refused(Refusal.BAD_REQUEST)
-                break
-        session.read_all()
-        return web.Response(body=b"ok", headers={"Content-Type": _TEXT})
-
-    async def _read(self, request: web.Request) -> bytes:
-        body = bytearray()
-        async for piece in request.content.iter_any():
-            body += piece
-            if len(body) > self.max_message_bytes:
-                raise engineio.InvalidPacket("the body is too large")
-        return bytes(body)
-
-    def _is_welcome(self, origin: str, request: web.Request) -> bool:
-        """Tell whether a page of this origin may connect: our own, or one that the operator named."""
-        if "*" in self.config.origins or origin in self.config.origins:
-            return True
-        return origin.partition("://")[2].lower() == request.headers.get("Host", "").lower()
-
-    def _finish(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-        if response.prepared:
-            return response
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        origin = request.headers.get("Origin")
-        if origin is not None:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"
-            if request.method == "OPTIONS":
-                response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-                response.headers["Access-Control-Allow-Headers"] = "Content-Type"
-        return response
-
-
-def _refused(refusal: Refusal, status: int = http.HTTPStatus.BAD_REQUEST) -> web.Response:
-    return web.Response(status=status, body=refusal.body, content_type="application/json")
-
-
-def _accept(request: web.Request) -> str | None:
-    """Check an upgrade (RFC 6455 §4.2.1) and return the key's answer; None when it is none."""
-    headers = request.headers
-    connection = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
-    if request.method != "GET" or "upgrade" not in connection or headers.get("Upgrade", "").lower() != "websocket":
-        return None
-    if headers.get("Sec-WebSocket-Version") != "13":
-        return None
-    try:
-        return websocket.accept_key(headers.get("Sec-WebSocket-Key", ""))
-    except ValueError:
-        return None
-
-
-def _switching(accept: str) -> bytes:
-    return (
-        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-    ).encode()

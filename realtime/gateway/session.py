@@ -30,6 +30,8 @@ class CloseReason(enum.StrEnum):
     PING_TIMEOUT = "ping_timeout"
     CONNECT_TIMEOUT = "connect_timeout"
     PROTOCOL = "protocol"
+    OVERLOADED = "overloaded"
+    EXTENSION = "extension"
     SLOW_READER = "slow_reader"
     REFUSED = "refused"
     SESSION_ENDED = "session_ended"
@@ -60,6 +62,9 @@ class Engine(Protocol):
     stalls: Deadlines[WebSocket]
     closings: Deadlines[WebSocket]
 
+    def entered(self, session: Session, /) -> None:
+        """The client was let in: it is no stranger any more."""
+
     def ended(self, session: Session, reason: CloseReason, /) -> None: ...
 
 
@@ -74,10 +79,14 @@ class Session:
         engine: Shared by all.
         sid: Its id, which is also what a poll shows to be let in.
         address: Of the client.
+
+    Attributes:
+        entered: Whether the client was let in once.
+        environ: What the handshake said, where somebody wants to know.
     """
 
-    __slots__ = ("_awaited_at_s", "_engine", "_poll", "_queue", "_queued_bytes", "address", "closed", "posting", "sid",
-                 "sink", "upgrade", "websocket")  # fmt: skip
+    __slots__ = ("_awaited_at_s", "_engine", "_poll", "_queue", "_queued_bytes", "address", "closed", "entered", "environ",
+                 "posting", "sid", "sink", "upgrade", "websocket")  # fmt: skip
 
     def __init__(self, engine: Engine, sid: str, address: str) -> None:
         self.sid = sid
@@ -86,6 +95,8 @@ class Session:
         self.websocket: WebSocket | None = None
         self.upgrade: Upgrade | None = None
         self.closed = False
+        self.entered = False
+        self.environ: dict[str, object] | None = None
         self.posting = False
         self._engine = engine
         self._awaited_at_s = 0.0
@@ -96,6 +107,16 @@ class Session:
     def begin(self) -> None:
         """Start the heartbeat."""
         self._engine.pings.add(self)
+
+    @property
+    def transport(self) -> str:
+        return "polling" if self.websocket is None else "websocket"
+
+    def enter(self) -> None:
+        """Note that the client was let in."""
+        if not self.entered and not self.closed:
+            self.entered = True
+            self._engine.entered(self)
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -223,8 +244,11 @@ class Session:
         return engineio.NOOP
 
     def poll_lost(self) -> None:
-        """Note that the answer to a poll did not reach the client: what was in it is lost, so the session is over."""
-        self._end(CloseReason.TRANSPORT)
+        """Note that the client broke off a poll: what was in it, or would have been, is lost, so the session is over."""
+        if self.websocket is None:
+            self._queue.clear()
+            self._end(CloseReason.TRANSPORT)
+            self._wake()
 
     def release(self) -> None:
         """Let a waiting poll go."""

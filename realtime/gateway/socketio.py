@@ -6,18 +6,24 @@ Source: the Socket.IO protocol document, <https://github.com/socketio/socket.io-
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from realtime.gateway.websocket import frame, split
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 ROOT = b"/"
+RESERVED = frozenset({"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "*"})
+"""Names that servers and clients of Socket.IO give their own events, and python-socketio's for every event."""
 MAX_ATTACHMENTS = 10
 _HEAD = re.compile(rb"([0-6])(?:(\d{1,4})-)?(?:(/[^,]{0,255}),?)?(\d{1,19})?")
 _NAME = re.compile(rb'\["([\x20\x21\x23-\x5b\x5d-\x7e]*)"([,\]])')
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_values = msgspec.json.Decoder(list[Any]).decode
 _name = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -88,9 +94,45 @@ def count_arguments(arguments: bytes) -> int:
         return 0
 
 
-def event_frame(name: str, payload: bytes) -> bytes:
+def check_placeholders(packet: Packet) -> None:
+    """Check that the data of a binary packet is JSON whose placeholders name attachments that it has.
+
+    Raises:
+        InvalidPacket: they do not.
+    """
+    for value in _walk(values(packet.data)):
+        if isinstance(value, dict) and value.get("_placeholder") is True:
+            number = value.get("num")
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < packet.attachments:
+                raise InvalidPacket("a placeholder names no attachment")
+
+
+def values(data: bytes) -> list[Any]:
+    """Decode the data of an event or ack: a JSON array.
+
+    Raises:
+        InvalidPacket: it is none.
+    """
+    try:
+        return _values(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidPacket("the data of a packet is a JSON array") from error
+
+
+def _walk(value: Any) -> Iterator[Any]:
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        yield value
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def event_frame(name: str, payload: bytes, namespace: bytes = ROOT) -> bytes:
     """Encode an event with one argument, given as JSON, as a WebSocket frame."""
-    return frame(b'42["%b",%b]' % (name.encode(), payload))
+    return frame(b'42%b["%b",%b]' % (_head(namespace), name.encode(), payload))
 
 
 def event_of(frame: bytes) -> tuple[str, bytes]:
@@ -106,20 +148,24 @@ def event_of(frame: bytes) -> tuple[str, bytes]:
     return name.decode(), rest[1:-1]
 
 
-def ack_frame(packet_id: int, answer: bytes) -> bytes:
+def ack_frame(packet_id: int, answer: bytes, namespace: bytes = ROOT) -> bytes:
     """Encode an ack with one argument, given as JSON."""
-    return frame(b"43%d[%b]" % (packet_id, answer))
+    return frame(b"43%b%d[%b]" % (_head(namespace), packet_id, answer))
 
 
 def connect_frame(sid: str) -> bytes:
     return frame(b'40{"sid":"%b"}' % sid.encode())
 
 
-def disconnect_frame() -> bytes:
-    return frame(b"41")
+def disconnect_frame(namespace: bytes = ROOT) -> bytes:
+    return frame(b"41" + _head(namespace))
 
 
 def connect_error_frame(namespace: bytes, message: str, data: object = None) -> bytes:
     """Encode a refusal of a CONNECT packet."""
     error = {"message": message} if data is None else {"message": message, "data": data}
-    return frame(b"44%b%b" % (b"" if namespace == ROOT else namespace + b",", _encode(error)))
+    return frame(b"44%b%b" % (_head(namespace), _encode(error)))
+
+
+def _head(namespace: bytes) -> bytes:
+    return b"" if namespace == ROOT else namespace + b","

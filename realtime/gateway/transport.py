@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from realtime.gateway import websocket
 from realtime.gateway.websocket import CloseCode, Reader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from aiohttp import web
 
     from realtime.gateway.deadlines import Deadlines
@@ -171,3 +174,66 @@ def take_over(request: web.Request, protocol: WebSocket, head: bytes) -> bool:
     protocol.attach(transport)
     transport.write(head)
     return True
+
+
+def switching(request: web.Request) -> bytes | None:
+    """Check that a request asks for a WebSocket (RFC 6455 §4.2.1) and make the head of the answer; None: it does not."""
+    headers = request.headers
+    connection = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
+    if request.method != "GET" or "upgrade" not in connection or headers.get("Upgrade", "").lower() != "websocket":
+        return None
+    if headers.get("Sec-WebSocket-Version") != "13":
+        return None
+    try:
+        accept = websocket.accept_key(headers.get("Sec-WebSocket-Key", ""))
+    except ValueError:
+        return None
+    return (
+        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    ).encode()
+
+
+@contextlib.contextmanager
+def listening(request: web.Request, lost: Callable[[], None]) -> Iterator[None]:
+    """Call `lost` when the client of a request breaks off, while the block runs.
+
+    aiohttp tells a handler of that only by cancelling it, for all handlers or none; a request that is being written to
+    the database must not be cancelled for it.
+    """
+    transport, handler = request.transport, request.protocol
+    if transport is None or transport.is_closing():
+        lost()
+        yield
+        return
+    transport.set_protocol(_Listener(handler, lost))
+    try:
+        yield
+    finally:
+        if not transport.is_closing():
+            transport.set_protocol(handler)
+
+
+class _Listener(asyncio.Protocol):
+    """Stands before another protocol and hears of its end."""
+
+    __slots__ = ("_behind", "_lost")
+
+    def __init__(self, behind: asyncio.Protocol, lost: Callable[[], None]) -> None:
+        self._behind = behind
+        self._lost = lost
+
+    def data_received(self, data: bytes) -> None:
+        self._behind.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._behind.eof_received()
+
+    def pause_writing(self) -> None:
+        self._behind.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._behind.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._behind.connection_lost(exc)
+        self._lost()

@@ -274,7 +274,10 @@ async def test_attachments_come_as_announced_or_the_connection_is_closed(socket:
 # -- many at once ---------------------------------------------------------------------------------
 
 
-async def test_thousands_of_packets_in_one_read_are_all_answered_in_order(socket: RawSocket, anna: Person) -> None:
+async def test_thousands_of_packets_in_one_read_are_all_answered_in_order(nodes: Nodes) -> None:
+    api = await nodes.start(request_burst=5000)
+    anna, socket = await api.register(), await RawSocket.open(api.url)
+    await socket.enter(anna.token)
     room = await anna.room()
     kinds: list[tuple[str, Any, str]] = [
         ("presence.watch", {"users": []}, "ok"),

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 from realtime.gateway.connection import Connection
 from realtime.gateway.deadlines import Calendar, Deadlines
+from realtime.gateway.extensions import Extensions
 from realtime.gateway.session import CloseReason, Session, Upgrade
 from realtime.gateway.transport import WebSocket
 from realtime.gateway.websocket import TEXT, split
+from realtime.limits import Rate
 from realtime.model import Principal, SessionId, User, UserId
 
 ADA = User(UserId("019b0000-0000-7000-8000-000000000001"), "ada", "Ada")
@@ -142,11 +144,16 @@ class Shared:
     """Stands for the gateway: what all WebSockets, sessions and connections share."""
 
     token_grace_s = 30.0
+    attachments_limit_bytes = 3_000
 
     def __init__(self, application: Any = None) -> None:
         self.loop = loop = Loop()
         self.clock: Callable[[], float] = loop.time  # Unix seconds: here the same as the loop's
         self.application = application
+        self.extensions: Extensions | None = None
+        self.requests = Rate(100, 400)
+        self.now = loop.time
+        self.entries = 0
         self.max_message_bytes = 1_000
         self.unsent_limit_bytes = 200_000
         self.pings = Deadlines[Session](25.0, lambda session, _: session.ping_is_due(), loop.asyncio)
@@ -155,6 +162,7 @@ class Shared:
         self.stalls = Deadlines[WebSocket](10.0, lambda one, at_s: one.stall_is_due(at_s), loop.asyncio)
         self.closings = Deadlines[WebSocket](5.0, lambda one, _: one.closing_is_due(), loop.asyncio)
         self.connects = Deadlines[Connection](10.0, lambda one, at_s: one.connect_is_due(at_s), loop.asyncio)
+        self.attachments = Deadlines[Connection](10.0, lambda one, at_s: one.attachments_are_due(at_s), loop.asyncio)
         self.expiries = Calendar[Connection](lambda one: one.expiry_is_due(), self.clock, loop.asyncio)
         self.ends: list[tuple[Session, CloseReason]] = []
         self.dirty: list[Connection] = []
@@ -166,6 +174,9 @@ class Shared:
 
     def new_sid(self) -> str:
         return f"sid{next(self._sids)}"
+
+    def entered(self, session: Session) -> None:
+        self.entries += 1
 
     def ended(self, session: Session, reason: CloseReason) -> None:
         self.ends.append((session, reason))

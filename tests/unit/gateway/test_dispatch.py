@@ -36,6 +36,7 @@ class Line:
     def __init__(self, who: Principal) -> None:
         self.principal = who
         self.app: Any = None
+        self.full_s = 0.0
         self.emitted: list[tuple[str, Any]] = []
         self.acks: list[tuple[int, Any]] = []
         self.closed: list[CloseReason] = []

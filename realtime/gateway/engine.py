@@ -1,0 +1,305 @@
+"""An Engine.IO server on aiohttp: handshake, polls, posts, upgrades, and what all its sessions share."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from realtime import errors
+from realtime.contract.types import Error
+from realtime.gateway import engineio, sids, websocket
+from realtime.gateway.admission import Admission, AdmissionLimits
+from realtime.gateway.deadlines import Deadlines
+from realtime.gateway.engineio import Refusal
+from realtime.gateway.session import CloseReason, DuplicatePoll, Session, Upgrade
+from realtime.gateway.transport import WebSocket, listening, switching, take_over
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_TEXT = "text/plain; charset=UTF-8"
+_MAX_PACKETS = 1000  # in one POST; its bytes are bounded too
+_CLOSE_LINGER_S = 5.0
+_POST_TIMEOUT_S = 20.0
+_SECRET_HEADERS = {"authorization", "proxy-authorization"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Bounds: times in seconds, sizes in bytes.
+
+    Args:
+        path: Of the URL.
+        origins: Of browser pages elsewhere that may connect; `*` for all. Pages of the same host always may.
+        client_address: Tells whom a request counts for.
+        keep_environ: Whether sessions keep what their handshake said, for extensions.
+    """
+
+    path: str = "/socket.io/"
+    ping_interval_s: float = 25.0
+    ping_timeout_s: float = 20.0
+    upgrade_timeout_s: float = 10.0
+    stall_s: float = 10.0
+    max_packet_bytes: int = 1 << 16
+    unsent_limit_bytes: int = 1 << 20
+    admission: AdmissionLimits = field(default_factory=AdmissionLimits)
+    origins: tuple[str, ...] = ()
+    client_address: Callable[[web.Request], str] = field(default=lambda request: request.remote or "")
+    keep_environ: bool = False
+
+
+class EngineServer:
+    """Serves Engine.IO.
+
+    Args:
+        config: Bounds.
+        accept: Called with each new session; must give it a sink.
+        closed: Called with the reason of every session's end.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        accept: Callable[[Session], None],
+        closed: Callable[[CloseReason], None] = lambda _reason: None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.config = config
+        self.max_message_bytes = config.max_packet_bytes
+        self.unsent_limit_bytes = config.unsent_limit_bytes
+        self.pings = Deadlines[Session](config.ping_interval_s, lambda session, _: session.ping_is_due(), loop)
+        self.pongs = Deadlines[Session](config.ping_timeout_s, lambda session, at_s: session.pong_is_due(at_s), loop)
+        self.upgrades = Deadlines[Upgrade](config.upgrade_timeout_s, lambda upgrade, _: upgrade.is_due(), loop)
+        self.stalls = Deadlines[WebSocket](config.stall_s, lambda one, at_s: one.stall_is_due(at_s), loop)
+        self.closings = Deadlines[WebSocket](_CLOSE_LINGER_S, lambda one, _: one.closing_is_due(), loop)
+        self.leavings = Deadlines[Session](_CLOSE_LINGER_S, lambda session, _: self._gone(session), loop)
+        self._loop = loop
+        self._accept = accept
+        self._closed = closed
+        self._admission = Admission(config.admission)
+        self._sessions: dict[str, Session] = {}
+        self._leaving: dict[str, Session] = {}  # closed, and the last packets wait for a poll
+        self._draining = False
+
+    def __len__(self) -> int:
+        """How many sessions live."""
+        return len(self._sessions)
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return what to add to the application's router."""
+        return [web.route("*", self.config.path, self.handle)]
+
+    def refuse_new(self) -> None:
+        """Take no new sessions from now on."""
+        self._draining = True
+
+    def oldest(self, at_most: int) -> list[Session]:
+        """Return that many sessions, the oldest first."""
+        return list(self._sessions.values())[:at_most]
+
+    def close(self) -> None:
+        """Close what is left, and every timer."""
+        for session in self.oldest(len(self)):
+            session.close(CloseReason.DRAINING, websocket.CloseCode.GOING_AWAY)
+        for one in (self.pings, self.pongs, self.upgrades, self.stalls, self.closings, self.leavings):
+            one.close()
+
+    # -- shared by sessions -----------------------------------------------------------------------
+
+    def entered(self, session: Session) -> None:
+        self._admission.entered(session.address)
+
+    def ended(self, session: Session, reason: CloseReason) -> None:
+        if self._sessions.pop(session.sid, None) is not None:
+            self._admission.closed(session.address, session.entered)
+            self._closed(reason)
+            if session.has_unsent:
+                self._leaving[session.sid] = session
+                self.leavings.add(session)
+
+    def _gone(self, session: Session) -> None:
+        self._leaving.pop(session.sid, None)
+
+    # -- HTTP -------------------------------------------------------------------------------------
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request of Engine.IO: a handshake, a poll, a post, or the upgrade to a WebSocket."""
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._is_welcome(origin, request):
+            return _refused(Refusal.FORBIDDEN, 403)
+        if request.method == "OPTIONS":
+            return self._finish(request, web.Response(status=204))
+        return self._finish(request, await self._answer(request))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        transport = query.get("transport")
+        if transport not in ("polling", "websocket"):
+            return _refused(Refusal.UNKNOWN_TRANSPORT)
+        if query.get("EIO") != engineio.PROTOCOL:
+            return _refused(Refusal.UNSUPPORTED_VERSION)
+        address = self.config.client_address(request)
+        sid = query.get("sid")
+        if sid is None:
+            if request.method != "GET":
+                return _refused(Refusal.BAD_METHOD)
+            return self._open(request, address, transport)
+        session = self._sessions.get(sid) or self._leaving.get(sid)
+        # A session belongs to the address that opened it: its id alone is worth nothing elsewhere.
+        if session is None or session.address != address:
+            return _refused(Refusal.UNKNOWN_SID)
+        if transport == "websocket":
+            return self._upgrade(request, session)
+        if session.websocket is not None:
+            return _refused(Refusal.BAD_REQUEST)
+        if request.method == "GET":
+            return await self._poll(request, session)
+        if request.method == "POST":
+            return await self._post(request, session)
+        return _refused(Refusal.BAD_REQUEST)
+
+    def _open(self, request: web.Request, address: str, transport: str) -> web.StreamResponse:
+        head = switching(request) if transport == "websocket" else b""
+        if head is None:
+            return _refused(Refusal.BAD_REQUEST)
+        try:
+            if self._draining:
+                raise errors.Draining(retry_after_ms=1000)
+            self._admission.open(address, self._loop.time())
+        except errors.RealtimeError as error:
+            return _not_now(error)
+        session = Session(self, sids.new_sid(), address)
+        handshake = engineio.Handshake(
+            sid=session.sid,
+            upgrades=["websocket"] if transport == "polling" else [],
+            ping_interval=round(self.config.ping_interval_s * 1000),
+            ping_timeout=round(self.config.ping_timeout_s * 1000),
+            max_payload=self.config.max_packet_bytes,
+        )
+        opened = engineio.open_packet(handshake)
+        response: web.StreamResponse = web.Response(body=opened, headers={"Content-Type": _TEXT})
+        if transport == "websocket":
+            session.websocket = WebSocket(session, self)
+            if not take_over(request, session.websocket, head + websocket.frame(opened)):
+                self._admission.closed(address, entered=False)
+                return response
+        if self.config.keep_environ:
+            session.environ = environ_of(request, address)
+        self._sessions[session.sid] = session
+        self._accept(session)
+        session.begin()
+        return response
+
+    def _upgrade(self, request: web.Request, session: Session) -> web.StreamResponse:
+        head = switching(request)
+        if head is None or session.closed or session.websocket is not None or session.upgrade is not None:
+            return _refused(Refusal.BAD_REQUEST)
+        upgrade = Upgrade(session, self)
+        if not take_over(request, upgrade.socket, head):
+            upgrade.lost(None)
+        return web.Response()  # goes nowhere: the connection is not aiohttp's any more
+
+    async def _poll(self, request: web.Request, session: Session) -> web.StreamResponse:
+        try:
+            # A client that breaks off its poll has gone: what is sent next would go nowhere.
+            with listening(request, session.poll_lost):
+                payload = await session.poll()
+        except DuplicatePoll:
+            return _refused(Refusal.BAD_REQUEST)
+        if session.closed and not session.has_unsent:
+            self._gone(session)
+        if payload is None:
+            return _refused(Refusal.UNKNOWN_SID)
+        response = self._finish(request, web.Response(body=payload, headers={"Content-Type": _TEXT}))
+        try:
+            await response.prepare(request)
+            await response.write_eof()
+        except ConnectionError:
+            session.poll_lost()
+        return response
+
+    async def _post(self, request: web.Request, session: Session) -> web.StreamResponse:
+        if session.posting or (request.content_length or 0) > self.max_message_bytes:
+            session.close(CloseReason.PROTOCOL)
+            return _refused(Refusal.BAD_REQUEST)
+        session.posting = True
+        try:
+            async with asyncio.timeout(_POST_TIMEOUT_S):
+                body = await self._read(request)
+            packets = engineio.packets(body, _MAX_PACKETS)
+        except (engineio.InvalidPacket, TimeoutError, ConnectionError, web.RequestPayloadError):
+            session.close(CloseReason.PROTOCOL)
+            return _refused(Refusal.BAD_REQUEST)
+        finally:
+            session.posting = False
+        for opcode, data in packets:
+            session.received(opcode, data)
+            if session.closed:
+                if data != engineio.CLOSE:
+                    return _refused(Refusal.BAD_REQUEST)
+                break
+        session.read_all()
+        return web.Response(body=b"ok", headers={"Content-Type": _TEXT})
+
+    async def _read(self, request: web.Request) -> bytes:
+        body = bytearray()
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > self.max_message_bytes:
+                raise engineio.InvalidPacket("the body is too large")
+        return bytes(body)
+
+    def _is_welcome(self, origin: str, request: web.Request) -> bool:
+        """Tell whether a page of this origin may connect: our own, or one that the operator named."""
+        if "*" in self.config.origins or origin in self.config.origins:
+            return True
+        return origin.partition("://")[2].lower() == request.headers.get("Host", "").lower()
+
+    def _finish(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        if response.prepared:
+            return response
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        origin = request.headers.get("Origin")
+        if origin is not None:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+            if request.method == "OPTIONS":
+                response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+                response.headers["Access-Control-Allow-Headers"] = "Content-Type"
+        return response
+
+
+def environ_of(request: web.Request, address: str) -> dict[str, object]:
+    """Keep what a handshake said, named as in WSGI (PEP 3333), without what lets somebody in."""
+    environ: dict[str, object] = {
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": request.path,
+        "QUERY_STRING": request.query_string,
+        "REMOTE_ADDR": address,
+    }
+    for name, value in request.headers.items():
+        if name.lower() in _SECRET_HEADERS:
+            continue
+        environ["HTTP_" + name.upper().replace("-", "_")] = value
+    return environ
+
+
+def _refused(refusal: Refusal, status: int = http.HTTPStatus.BAD_REQUEST) -> web.Response:
+    return web.Response(status=status, body=refusal.body, content_type="application/json")
+
+
+def _not_now(error: errors.RealtimeError) -> web.Response:
+    """Refuse a handshake that may succeed later."""
+    after_s = -(-(error.retry_after_ms or 1000) // 1000)
+    return web.Response(
+        status=error.status,
+        body=msgspec.json.encode(Error.of(error)),
+        content_type="application/json",
+        headers={"Retry-After": str(after_s)},
+    )

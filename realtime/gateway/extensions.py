@@ -1,0 +1,269 @@
+"""Namespaces of your own beside `/`: python-socketio's server API over our engine.
+
+Extensions register handlers and `socketio.AsyncNamespace` classes on an `Extensions`, which is a `socketio.AsyncServer`.
+Packets, attachments, sizes and rates are checked before they get here (`connection.py`); what is sent goes through the same
+bounded session as everything else. A client costs nothing here until it connects to such a namespace, and no task unless
+one of its packets is being handled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import socketio as python_socketio
+from socketio.packet import Packet
+
+from realtime import errors
+from realtime.config import ConfigError
+from realtime.contract import socket
+from realtime.contract.types import Error
+from realtime.gateway import socketio, websocket
+from realtime.gateway.guest import PRINCIPAL, Carrier, Guest
+from realtime.gateway.sids import new_sid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from realtime.model import Principal
+
+logger = logging.getLogger(__name__)
+
+
+def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:
+    """Make the server of the extensions and have each of them register its namespaces.
+
+    Args:
+        names: `module:function`; each function is called with the server.
+
+    Raises:
+        ConfigError: one cannot be imported, or wants the namespace `/`.
+    """
+    if not names:
+        return None
+    found = Extensions(limit_bytes, namespaces=[])
+    for name in names:
+        module, _, function = name.partition(":")
+        try:
+            register = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(f"REALTIME_EXTENSIONS: {name} is not the module:function of an extension: {error}.") from error
+        register(found)
+    if found.serves("/"):
+        raise ConfigError("REALTIME_EXTENSIONS: the namespace `/` is the server's own; extensions register others.")
+    return found
+
+
+class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no types
+    """A `socketio.AsyncServer` whose engine is ours.
+
+    Events of one client are handled one after the other, in the order in which they came, in all its namespaces together;
+    acks to `call()` overtake them. A handler that raises a `RealtimeError` refuses: the ack, or the CONNECT_ERROR, says so.
+
+    Args:
+        limit_bytes: What may wait for the handlers of one client.
+        options: Of `socketio.AsyncServer`; those of the engine have no effect.
+    """
+
+    def __init__(self, limit_bytes: int = 1 << 20, **options: Any) -> None:
+        self.limit_bytes = limit_bytes
+        self._anonymous: set[str] = set()
+        options.setdefault("logger", logger)
+        namespaces = options.pop("namespaces", None)
+        super().__init__(client_manager=_Manager(), serializer=_Packet, **options)
+        self.namespaces = namespaces if namespaces is not None else ["/"]  # its own takes no empty list
+        self.eio: _Engine
+
+    # -- for extensions ---------------------------------------------------------------------------
+
+    def allow_anonymous(self, namespace: str) -> None:
+        """Let clients connect to a namespace without an access token; their principal is None."""
+        self._anonymous.add(namespace)
+
+    def principal(self, sid: str, namespace: str) -> Principal | None:
+        """Return who a client is."""
+        environ = self.get_environ(sid, namespace)
+        found: Principal | None = None if environ is None else environ.get(PRINCIPAL)
+        return found
+
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        guest = self.eio.guests.get(self.manager.eio_sid_from_sid(sid, namespace or "/"))
+        await super().disconnect(sid, namespace, ignore_queue)
+        if guest is not None:
+            guest.look_around()
+
+    # -- for connections --------------------------------------------------------------------------
+
+    def serves(self, namespace: str) -> bool:
+        """Tell whether somebody registered this namespace."""
+        if "?" in namespace:  # python-socketio cuts it there
+            return False
+        return self.namespaces == "*" or any(
+            namespace in those for those in (self.handlers, self.namespace_handlers, self.namespaces)
+        )
+
+    def needs_token(self, namespace: str) -> bool:
+        return namespace not in self._anonymous and "*" not in self._anonymous
+
+    def guest(self, carrier: Carrier, environ: dict[str, object]) -> Guest:
+        """Begin to serve a client."""
+        guest = Guest(self, carrier, self.eio.generate_id(), environ)
+        self.eio.guests[guest.id] = guest
+        return guest
+
+    def close(self) -> None:
+        """Cancel what the extensions run in the background."""
+        self.eio.close()
+
+    # -- python-socketio's hooks ------------------------------------------------------------------
+
+    def _engineio_server_class(self) -> type[_Engine]:
+        return _Engine
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
+        # Its own starts a task for each event, which would mix up the events of one client.
+        namespace = namespace or "/"
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if not self.manager.is_connected(sid, namespace):
+            return  # this server disconnected the client while the event was on its way
+        try:
+            if self._is_unknown(namespace, data[0]):
+                raise errors.UnknownEvent
+            answer = await self._trigger_event(data[0], namespace, sid, *data[1:])
+        except errors.RealtimeError as error:
+            answer = refusal(error)
+        except Exception:
+            logger.exception("a handler of an extension failed", extra={"namespace": namespace})
+            answer = refusal(errors.Internal())
+        if id is not None:
+            values = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
+            await self._send_packet(eio_sid, _Packet(socketio.ACK, namespace=namespace, id=id, data=values))
+
+    async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
+        try:
+            await super()._handle_disconnect(eio_sid, namespace, reason)
+        except Exception:
+            logger.exception("the disconnect handler of an extension failed", extra={"namespace": namespace})
+            await self.manager.disconnect(self.manager.sid_from_eio_sid(eio_sid, namespace or "/"), namespace or "/")
+
+    def _is_unknown(self, namespace: str, event: str) -> bool:
+        handler, _ = self._get_event_handler(event, namespace, ())
+        if handler is not None:
+            return False
+        found, _ = self._get_namespace_handler(namespace, ())
+        if found is None:
+            return True
+        routes_itself = type(found).trigger_event is not python_socketio.AsyncNamespace.trigger_event
+        return not routes_itself and not hasattr(found, f"on_{event}")
+
+
+class _Json:
+    """The JSON module of packets: msgspec, which bounds depth and digits and refuses lone surrogates."""
+
+    loads = staticmethod(msgspec.json.Decoder().decode)
+
+    @staticmethod
+    def dumps(value: Any, **_options: Any) -> str:
+        return msgspec.json.encode(value).decode()
+
+
+class _Packet(Packet):  # type: ignore[misc]  # python-socketio has no types
+    json = _Json
+
+
+class _Manager(python_socketio.AsyncManager):  # type: ignore[misc]  # python-socketio has no types
+    """Encodes an event once and writes it to each recipient, where its own starts a task for each of them."""
+
+    async def emit(
+        self, event: str, data: Any, namespace: str, room: Any = None, skip_sid: Any = None, callback: Any = None, to: Any = None,
+        **more: Any,
+    ) -> None:  # fmt: skip
+        if callback is not None:
+            await super().emit(event, data, namespace, room=room, skip_sid=skip_sid, callback=callback, to=to, **more)
+            return
+        skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
+        values = [] if data is None else list(data) if isinstance(data, tuple) else [data]
+        encoded = _Packet(socketio.EVENT, namespace=namespace, data=[event, *values]).encode()
+        frames = b"".join(map(_frame, encoded if isinstance(encoded, list) else [encoded]))
+        guests = self.server.eio.guests
+        for sid, guest_id in self.get_participants(namespace, to or room):
+            guest = guests.get(guest_id)
+            if guest is not None and sid not in skipped:
+                guest.emit(namespace, frames)
+
+
+class _Engine:
+    """The face of `engineio.AsyncServer` that `socketio.AsyncServer` looks at."""
+
+    async_mode = "aiohttp"
+
+    def __init__(self, **_options: Any) -> None:
+        self.handlers: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {}
+        self.guests: dict[str, Guest] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def on(self, event: str, handler: Callable[..., Coroutine[Any, Any, None]]) -> None:
+        self.handlers[event] = handler
+
+    def generate_id(self) -> str:
+        return new_sid()
+
+    async def send(self, sid: str, data: str | bytes) -> None:
+        guest = self.guests.get(sid)
+        if guest is not None:
+            guest.send(_frame(data))
+
+    async def send_packet(self, sid: str, packet: Any) -> None:
+        await self.send(sid, packet.data)
+
+    async def disconnect(self, sid: str) -> None:
+        guest = self.guests.get(sid)
+        if guest is not None:
+            guest.hang_up()
+
+    async def get_session(self, sid: str) -> dict[str, Any]:
+        return self.guests[sid].session
+
+    async def save_session(self, sid: str, session: dict[str, Any]) -> None:
+        self.guests[sid].session = session
+
+    def transport(self, sid: str) -> str:
+        return self.guests[sid].transport
+
+    def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(target(*args, **kwargs))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def sleep(self, seconds: float = 0) -> None:
+        await asyncio.sleep(seconds)
+
+    def create_event(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    async def shutdown(self) -> None:
+        for guest in list(self.guests.values()):
+            guest.hang_up()
+
+    def attach(self, *_: Any) -> None:
+        raise RuntimeError("The gateway serves the path; there is nothing to attach.")
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+def refusal(error: errors.RealtimeError) -> dict[str, Any]:
+    """Make the ack that refuses, as the contract has it."""
+    found: dict[str, Any] = msgspec.to_builtins(socket.Refused(error=Error.of(error)))
+    return found
+
+
+def _frame(data: str | bytes) -> bytes:
+    if isinstance(data, str):
+        return websocket.frame(b"4" + data.encode())
+    return websocket.frame(bytes(data), websocket.BINARY)
