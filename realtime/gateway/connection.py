@@ -50,7 +50,7 @@ class Connection:
     """
 
     __slots__ = ("_attempts", "_binary", "_connect_at_s", "_guest", "_inside", "_is_guest", "_pending", "_principal", "_session",
-                 "_shared", "app", "id", "full_s")  # fmt: skip
+                 "_shared", "app", "full_s", "id")  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
         self.id = ""
