@@ -21,6 +21,8 @@ from realtime import engines, errors
 from realtime.api.address import client_address
 from realtime.api.app import mount
 from realtime.api.ports import Services
+from realtime.auth.administration import Administration
+from realtime.auth.ended import EndedSessions
 from realtime.auth.keys import KeyRing
 from realtime.auth.passwords import Passwords
 from realtime.auth.service import Accounts
@@ -47,6 +49,7 @@ from realtime.rooms.frames import EventCodec
 from realtime.rooms.service import Rooms
 from realtime.rooms.writer import Writer
 from realtime.store import migrate as migrations
+from realtime.store.accounts import AccountStore
 from realtime.store.events import EventStore
 from realtime.store.pool import Database
 from realtime.store.provision import Urls, provision
@@ -141,25 +144,33 @@ class Node:
         self.keys = KeyRing(
             SigningKeyStore(self.database), config.signing_key_rotation_s, config.access_token_ttl_s + config.token_grace_s
         )
+        accounts, sessions = AccountStore(self.database), SessionStore(self.database)
+        passwords = Passwords(config.password_threads, config.password_queue)
+        self.ended = EndedSessions(
+            sessions,
+            config.access_token_ttl_s + config.token_grace_s,
+            nodes.session_over,
+            lambda session: self.dispatch.end_session(session),
+        )
         self.accounts = Accounts(
             users,
-            SessionStore(self.database),
-            Passwords(config.password_threads, config.password_queue),
+            accounts,
+            sessions,
+            passwords,
             self.keys,
+            self.ended,
             AccountSettings(
                 issuer=config.token_issuer,
                 audience=config.token_audience,
                 access_ttl_s=config.access_token_ttl_s,
-                grace_s=config.token_grace_s,
                 refresh_ttl_s=config.refresh_token_ttl_s,
                 login_rate_per_min=config.login_rate_per_min,
                 register_rate_per_min=config.register_rate_per_min,
             ),
             new_id,
             time.time,
-            nodes.session_over,
-            lambda session: self.dispatch.end_session(session),
         )
+        self.administration = Administration(users, accounts, passwords, self.ended.end)
         self.hub = Hub()
         self._sends = Buckets(config.send_rate, config.send_burst)
         requests = Rate(config.request_rate, config.request_burst)
@@ -179,7 +190,7 @@ class Node:
             metrics.requested,
             requests,
         )
-        nodes.feeds, nodes.dispatch, nodes.accounts, nodes.presence = self.feeds, self.dispatch, self.accounts, self.presence
+        nodes.feeds, nodes.dispatch, nodes.ended, nodes.presence = self.feeds, self.dispatch, self.ended, self.presence
         self.gateway = Gateway(
             gateway_config(config),
             self.dispatch,
@@ -191,6 +202,7 @@ class Node:
         self.web.add_routes(self.gateway.routes())
         services = Services(
             accounts=self.accounts,
+            administration=self.administration,
             rooms=self.rooms,
             users=users,
             health=self._health,
@@ -351,6 +363,14 @@ def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]
         data.close()
 
 
+async def migrated(config: Config, superuser_url: str) -> Urls:
+    """Return where the two roles connect, to a database whose schema is up to date. Raises ConfigError."""
+    urls = await _urls(config, superuser_url)
+    for name in await _migrate(urls):
+        logger.info("applied migration %s", name)
+    return urls
+
+
 async def _urls(config: Config, superuser_url: str) -> Urls:
     if superuser_url:
         return await provision(superuser_url)
@@ -369,9 +389,7 @@ async def _serve(config: Config, superuser_url: str, redis_url: str) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, functools.partial(_stop, stop))
-    urls = await _urls(config, superuser_url)
-    for name in await _migrate(urls):
-        logger.info("applied migration %s", name)
+    urls = await migrated(config, superuser_url)
     node = Node(config, urls.application, redis_url)
     async with node.open():
         runner = web.AppRunner(node.web, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=5)

@@ -1,4 +1,4 @@
-"""The command line: `realtime serve | migrate | config`."""
+"""The command line: `realtime serve | migrate | config | admin`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ from realtime import __version__, config
 from realtime.engines import EngineError
 from realtime.errors import RealtimeError
 
+ADMIN_ACTIONS = {
+    "list": "show who administrates the server",
+    "show": "show one account",
+    "grant": "let somebody administrate the server",
+    "revoke": "take that away",
+    "disable": "end all sessions of an account; nobody can sign in to it any more",
+    "enable": "open it again",
+    "sign-out": "end all sessions of an account",
+    "reset-password": "print a password that works once, and end all sessions of the account",
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 when it failed, 2 when it was asked wrongly."""
@@ -22,18 +33,25 @@ def main(argv: list[str] | None = None) -> int:
         ("serve", "run one node"),
         ("migrate", "bring the database schema up to date and stop"),
         ("config", "print every setting with its meaning, unit, default and value"),
+        ("admin", "look after accounts: administrators, disabled accounts, lost passwords"),
     ):
         command = commands.add_parser(name, help=text, description=text)
+        if name == "admin":
+            _add_actions(command)
         for one in dataclasses.fields(config.Config):
             command.add_argument("--" + one.name.replace("_", "-"), metavar=one.metadata["unit"] or "VALUE", help=_help(one))
     flags = vars(parser.parse_args(argv))
-    command_name = flags.pop("command")
+    command_name, action, username = flags.pop("command"), flags.pop("action", ""), flags.pop("username", None)
+    if action not in ("", "list") and not username:
+        parser.error(f"realtime admin {action} needs a username")
     try:
         settings = config.load(os.environ, flags)
         if command_name == "config":
             _print(settings)
             sys.stdout.flush()
             return 0
+        if command_name == "admin":
+            return _administer(settings, action, username or "")
         return _run(command_name, settings)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `realtime config | head`: nobody reads on
@@ -52,6 +70,19 @@ def _run(command: str, settings: config.Config) -> int:
     if command == "migrate":
         return asyncio.run(app.migrate(settings))
     return app.run(settings)
+
+
+def _administer(settings: config.Config, action: str, username: str) -> int:
+    from realtime import administer
+
+    return asyncio.run(administer.run(settings, action, username))
+
+
+def _add_actions(command: argparse.ArgumentParser) -> None:
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = "actions:\n" + "\n".join(f"  {name:16}{text}" for name, text in ADMIN_ACTIONS.items())
+    command.add_argument("action", choices=ADMIN_ACTIONS, metavar="ACTION", help="one of the actions below")
+    command.add_argument("username", nargs="?", metavar="USERNAME", help="whose account; not for `list`")
 
 
 def _print(settings: config.Config) -> None:

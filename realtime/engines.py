@@ -40,6 +40,14 @@ class EngineError(Exception):
     """An engine cannot run; the text says why and what to do."""
 
 
+class DataDirectoryInUse(EngineError):
+    """Another server holds the data directory. `holder`: its process id, as it wrote it down."""
+
+    def __init__(self, text: str, holder: str) -> None:
+        super().__init__(text)
+        self.holder = holder
+
+
 class DataDirectory:
     """The data directory, held by one server at a time.
 
@@ -47,7 +55,8 @@ class DataDirectory:
         path: Made when it is not there.
 
     Raises:
-        EngineError: another server holds it, or it cannot be written to.
+        DataDirectoryInUse: another server holds it.
+        EngineError: it cannot be written to.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -63,9 +72,10 @@ class DataDirectory:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
             self._lock.close()
-            raise EngineError(
+            raise DataDirectoryInUse(
                 f"Another server (process {holder}) uses the data directory {path}: "
-                "stop it, or give this one its own with --data-dir."
+                "stop it, or give this one its own with --data-dir.",
+                holder,
             ) from error
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))

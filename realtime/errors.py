@@ -100,6 +100,16 @@ class InvalidCredentials(RealtimeError):
     default = "The username or the password is wrong."
 
 
+class WrongPassword(RealtimeError):
+    code, status = "wrong_password", 403
+    default = "The current password is another one."
+
+
+class PasswordChangeRequired(RealtimeError):
+    code, status = "password_change_required", 403
+    default = "This password works once: sign in with it and a `new_password` of your own."
+
+
 class RefreshTokenInvalid(RealtimeError):
     code, status = "refresh_token_invalid", 401
     default = "The refresh token is unknown, expired, or was used before. Sign in again."
@@ -125,6 +135,16 @@ class UserNotFound(RealtimeError):
     default = "There is no such user."
 
 
+class SessionNotFound(RealtimeError):
+    code, status = "session_not_found", 404
+    default = "You have no such session, or it has ended."
+
+
+class AccountDisabled(RealtimeError):
+    code, status = "account_disabled", 409
+    default = "This account is disabled: enable it first."
+
+
 class MemberNotFound(RealtimeError):
     code, status = "member_not_found", 404
     default = "This user is not a member of the room."
@@ -148,6 +168,16 @@ class NotSubscribed(RealtimeError):
 class Forbidden(RealtimeError):
     code, status = "forbidden", 403
     default = "Your role in this room does not allow that."
+
+
+class AdminOnly(RealtimeError):
+    code, status = "admin_only", 403
+    default = "Only administrators of the server may do that."
+
+
+class LastAdmin(RealtimeError):
+    code, status = "last_admin", 409
+    default = "The server keeps at least one administrator: make somebody else one first."
 
 
 class LastOwner(RealtimeError):

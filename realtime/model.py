@@ -81,6 +81,27 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A user as administrators of the server see them. `sessions`: how many sign-ins are open."""
+
+    user: User
+    is_admin: bool
+    created_at: datetime
+    disabled_at: datetime | None
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One sign-in. `agent` is what the program that signed in called itself (User-Agent)."""
+
+    id: SessionId
+    created_at: datetime
+    refreshed_at: datetime
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Who a verified access token speaks for; all of it comes from the token. `expires_at_s` is Unix seconds."""
 

@@ -14,7 +14,7 @@ from realtime.model import RoomId, SessionId, UserId
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from realtime.auth.service import Accounts
+    from realtime.auth.ended import EndedSessions
     from realtime.gateway.dispatch import Dispatch
     from realtime.presence.service import Presence
     from realtime.rooms.feeds import Feeds
@@ -63,7 +63,7 @@ class Nodes:
 
     feeds: Feeds
     dispatch: Dispatch
-    accounts: Accounts
+    ended: EndedSessions
     presence: Presence
 
     def __init__(self, publish: Callable[[bytes], None]) -> None:
@@ -99,12 +99,13 @@ class Nodes:
     def gap(self) -> None:
         self.feeds.compare_soon()
         self.presence.resync()
+        self.ended.read_soon()
         self._publish(_encode(Gap()))
 
     def control(self, message: bytes) -> None:
         found = _decode(message)
         if isinstance(found, SessionOver):
-            self.accounts.note_ended(SessionId(found.session))
+            self.ended.note(SessionId(found.session))
         elif isinstance(found, Told):
             self.dispatch.tell_user(UserId(found.user), found.name, found.payload.encode())
         elif isinstance(found, Expelled):
@@ -113,3 +114,4 @@ class Nodes:
             self.presence.received(found.change)
         else:
             self.feeds.compare_soon()
+            self.ended.read_soon()

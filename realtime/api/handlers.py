@@ -8,11 +8,12 @@ import msgspec
 
 from realtime.api.route import Call, NoInput, Reply
 from realtime.contract import rest
-from realtime.contract.types import Answer, Member, Room, User, time
+from realtime.contract.types import Account, Answer, Member, Room, User, time
 from realtime.errors import InvalidRequest
 from realtime.model import UserId, is_uuid
 
 if TYPE_CHECKING:
+    from realtime import model
     from realtime.api.ports import Committed, SignedIn
     from realtime.model import Event
 
@@ -32,12 +33,14 @@ class EncodedEvents(Answer, frozen=True):
 
 async def register(call: Call[rest.Register, NoInput]) -> Reply:
     body = call.body
-    made = await call.services.accounts.register(body.username, body.password, body.display_name, call.address)
+    made = await call.services.accounts.register(body.username, body.password, body.display_name, call.address, call.agent)
     return Reply(201, _signed_in(made))
 
 
 async def login(call: Call[rest.Login, NoInput]) -> Reply:
-    return Reply(200, _signed_in(await call.services.accounts.login(call.body.username, call.body.password, call.address)))
+    body = call.body
+    made = await call.services.accounts.login(body.username, body.password, call.address, call.agent, body.new_password)
+    return Reply(200, _signed_in(made))
 
 
 async def refresh(call: Call[rest.RefreshRequest, NoInput]) -> Reply:
@@ -56,7 +59,34 @@ async def logout(call: Call[rest.LogoutRequest, NoInput]) -> Reply:
 
 
 async def me(call: Call[NoInput, NoInput]) -> Reply:
-    return Reply(200, User.of(call.user))
+    user = call.user
+    return Reply(200, _account(user, await call.services.accounts.is_admin(user.id)))
+
+
+async def change_password(call: Call[rest.ChangePassword, NoInput]) -> Reply:
+    body = call.body
+    made = await call.services.accounts.change_password(call.signed_in, body.current_password, body.new_password, call.address)
+    return Reply(200, _signed_in(made))
+
+
+async def list_sessions(call: Call[NoInput, NoInput]) -> Reply:
+    found = await call.services.accounts.sessions(call.user_id)
+    sessions = [
+        rest.Session(
+            id=one.id,
+            created_at=time(one.created_at),
+            last_used_at=time(one.refreshed_at),
+            agent=one.agent,
+            current=one.id == call.signed_in.session,
+        )
+        for one in found
+    ]
+    return Reply(200, rest.Sessions(sessions=sessions))
+
+
+async def end_session(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.accounts.end_session(call.user_id, call.path["session"])
+    return Reply(204)
 
 
 async def find_users(call: Call[NoInput, rest.FindUsers]) -> Reply:
@@ -75,10 +105,56 @@ async def find_users(call: Call[NoInput, rest.FindUsers]) -> Reply:
 
 def _signed_in(made: SignedIn) -> rest.SignedIn:
     return rest.SignedIn(
-        user=User.of(made.user),
+        user=_account(made.user, made.is_admin),
         access_token=made.access_token,
         refresh_token=made.refresh_token,
         expires_in=made.expires_in,
+    )
+
+
+def _account(user: model.User, is_admin: bool) -> Account:
+    return Account(id=user.id, username=user.username, display_name=user.display_name, admin=is_admin)
+
+
+# -- administration -------------------------------------------------------------------------------
+
+
+async def list_accounts(call: Call[NoInput, rest.ListAccounts]) -> Reply:
+    query = call.query
+    found, has_more = await call.services.administration.list_accounts(query.scope, query.query, query.after, query.limit)
+    return Reply(200, rest.Accounts(accounts=[_details(one) for one in found], has_more=has_more))
+
+
+async def get_account(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, _details(await call.services.administration.account(call.path["user"])))
+
+
+async def change_account(call: Call[rest.ChangeAccount, NoInput]) -> Reply:
+    body = call.body
+    changed = await call.services.administration.change(call.user_id, call.path["user"], admin=body.admin, disabled=body.disabled)
+    return Reply(200, _details(changed))
+
+
+async def end_sessions(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.administration.end_sessions(call.user_id, call.path["user"])
+    return Reply(204)
+
+
+async def reset_password(call: Call[NoInput, NoInput]) -> Reply:
+    made = await call.services.administration.reset_password(call.user_id, call.path["user"])
+    return Reply(200, rest.OneTimePassword(password=made.password, expires_in=made.expires_in))
+
+
+def _details(found: model.Account) -> rest.AccountDetails:
+    user = found.user
+    return rest.AccountDetails(
+        id=user.id,
+        username=user.username,
+        display_name=user.display_name,
+        admin=found.is_admin,
+        created_at=time(found.created_at),
+        sessions=found.sessions,
+        disabled_at=time(found.disabled_at) if found.disabled_at else None,
     )
 
 

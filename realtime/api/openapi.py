@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 TAGS = {
     "Accounts": "Register, sign in and out. An access token lives for minutes and is checked without the database; a "
     "refresh token works once and brings the next pair.",
-    "Users": "Who somebody is.",
+    "Users": "Who somebody is, and what one does with one's own account.",
     "Rooms": "A room is one dense sequence of events. A public room may be found and joined; a private one is not there "
     "for whoever is no member; a direct one has two members for ever.",
     "Members": "Who is in a room, and as what: owner, admin or member.",
     "Messages": "Write, change, delete and read. A message is named by its room and `seq`.",
+    "Administration": "For those who look after the server. Whether somebody does is read from the database with each request.",
     "Operation": "For load balancers and Prometheus, outside the prefix.",
 }
 ABOUT = """\
@@ -36,6 +37,7 @@ may gain fields."""
 _PATH: dict[str, tuple[str, schemas.Schema]] = {
     "room": ("The room's id.", {"type": "string"}),
     "user": ("The user's id.", {"type": "string"}),
+    "session": ("The session's id.", {"type": "string"}),
     "seq": ("The message's number in its room.", {"type": "integer", "minimum": 1, "maximum": rest.MAX_SEQ}),
 }
 _STATUS_MEANING = {200: "Done.", 201: "Made.", 204: "Done; there is nothing to say."}
@@ -98,6 +100,7 @@ def _operation(route: Route[Any, Any], found: dict[str, schemas.Schema]) -> dict
         Auth.REQUIRED: [{"bearer": []}],
         Auth.OPTIONAL: [{"bearer": []}, {}],
         Auth.NONE: [],
+        Auth.ADMIN: [{"bearer": []}],
     }
     operation["security"] = needed[route.auth]
     return operation

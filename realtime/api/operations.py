@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from realtime.api.route import Route
     from realtime.model import Principal
 
+MAX_AGENT_CHARS = 200
 _encode = msgspec.json.Encoder().encode
 
 
@@ -38,6 +39,8 @@ def operation(route: Route[Any, Any], services: Services, trusted: Sequence[Netw
 
     async def serve(request: web.Request) -> web.StreamResponse:
         principal, refusal = _who(route.auth, services.accounts, request)
+        if route.auth is Auth.ADMIN and principal is not None:
+            await services.administration.require(principal.user.id)
         query = decode_query(request)
         # A body of GET has no meaning (RFC 9110 §9.3.1); the connection skips over it.
         raw = b"" if route.method == "GET" else await read_body(request, max_body_bytes)
@@ -48,6 +51,7 @@ def operation(route: Route[Any, Any], services: Services, trusted: Sequence[Netw
                 body=decode_body(raw),
                 query=query,
                 address=client_address(request.remote or "", _forwarded(request), trusted),
+                agent=_agent(request),
                 principal=principal,
                 refusal=refusal,
             )
@@ -68,9 +72,15 @@ def _who(auth: Auth, accounts: Accounts, request: web.Request) -> tuple[Principa
     try:
         return accounts.authenticate(bearer_token(request)), None
     except RealtimeError as error:
-        if auth is Auth.REQUIRED:
+        if auth is not Auth.OPTIONAL:
             raise
         return None, error
+
+
+def _agent(request: web.Request) -> str:
+    """Return what the client calls itself: cut, and harmless wherever it is shown."""
+    text = request.headers.get("User-Agent", "")[:MAX_AGENT_CHARS]
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _forwarded(request: web.Request) -> str | None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from realtime.contract import rest
-    from realtime.model import Event, Member, Principal, Role, Room, RoomKind, SessionId, User, UserId
+    from realtime.model import Account, Event, Member, Principal, Role, Room, RoomKind, Session, SessionId, User, UserId
 
 
 class SignedIn(Protocol):
@@ -18,6 +18,8 @@ class SignedIn(Protocol):
 
     @property
     def user(self) -> User: ...
+    @property
+    def is_admin(self) -> bool: ...
     @property
     def access_token(self) -> str: ...
     @property
@@ -27,14 +29,21 @@ class SignedIn(Protocol):
 
 
 class Accounts(Protocol):
-    """Sign-in. `address` is whom the attempts count against. Refusals are raised as `RealtimeError`."""
+    """Sign-in. `address` is whom the attempts count against, `agent` what the client calls itself. Refusals are raised as
+    `RealtimeError`.
+    """
 
-    async def register(self, username: str, password: str, display_name: str | None, address: str, /) -> SignedIn: ...
-    async def login(self, username: str, password: str, address: str, /) -> SignedIn: ...
+    async def register(self, username: str, password: str, display_name: str | None, address: str, agent: str, /) -> SignedIn: ...
+    async def login(self, username: str, password: str, address: str, agent: str, new_password: str | None, /) -> SignedIn: ...
     async def refresh(self, refresh_token: str, address: str, /) -> SignedIn: ...
     async def logout(self, session: SessionId, /) -> None: ...
     async def logout_by_refresh_token(self, refresh_token: str, /) -> None:
         """End the session of a refresh token; one that is unknown is passed over."""
+
+    async def is_admin(self, user: UserId, /) -> bool: ...
+    async def change_password(self, principal: Principal, current: str, new: str, address: str, /) -> SignedIn: ...
+    async def sessions(self, user: UserId, /) -> list[Session]: ...
+    async def end_session(self, user: UserId, session: str, /) -> None: ...
 
     def authenticate(self, token: str, /) -> Principal:
         """Check an access token without I/O.
@@ -43,6 +52,32 @@ class Accounts(Protocol):
             TokenInvalid, TokenExpired, SessionEnded: it speaks for nobody, or no longer.
         """
         ...
+
+
+class OneTimePassword(Protocol):
+    """Works for one sign-in, which sets another. `expires_in`: seconds."""
+
+    @property
+    def password(self) -> str: ...
+    @property
+    def expires_in(self) -> int: ...
+
+
+class Administration(Protocol):
+    """What administrators of the server do. `actor` is who asks; that they may is checked again inside each change."""
+
+    async def require(self, user: UserId, /) -> None:
+        """Return if they administrate the server, by the store and not by their token. Raises AdminOnly."""
+
+    async def list_accounts(
+        self, scope: Literal["all", "admins"], prefix: str, after: str, limit: int, /
+    ) -> tuple[list[Account], bool]: ...
+    async def account(self, user: str, /) -> Account: ...
+    async def change(
+        self, actor: UserId, user: str, /, *, admin: bool | None = None, disabled: bool | None = None
+    ) -> Account: ...
+    async def end_sessions(self, actor: UserId, user: str, /) -> None: ...
+    async def reset_password(self, actor: UserId, user: str, /) -> OneTimePassword: ...
 
 
 class Committed(Protocol):
@@ -115,7 +150,7 @@ class Services:
     """Everything the routes call.
 
     Args:
-        accounts, rooms, users: The services.
+        accounts, administration, rooms, users: The services.
         health: Tells whether this node can serve; bounded by the caller to `READY_TIMEOUT_S`.
         metrics: Returns the page for Prometheus and its content type.
         admit_send: Takes one from the user's budget of sends, the same as for sends over a socket.
@@ -124,6 +159,7 @@ class Services:
     """
 
     accounts: Accounts
+    administration: Administration
     rooms: Rooms
     users: Users
     health: Callable[[], Awaitable[rest.Health]]

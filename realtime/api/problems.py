@@ -52,10 +52,11 @@ def answer(error: RealtimeError) -> web.Response:
 def errors_of(route: Route[Any, Any]) -> list[type[RealtimeError]]:
     """List every refusal that a route may answer, in the order of the error tree."""
     kinds: set[type[RealtimeError]] = {errors.Internal, errors.InvalidRequest, *route.errors}
+    kinds |= {errors.Overloaded, errors.Unavailable, errors.Draining}
     if route.method != "GET":
         kinds |= {errors.InvalidJson, errors.PayloadTooLarge, errors.UnsupportedMediaType}
     if route.auth is not Auth.NONE:
         kinds |= {errors.TokenMissing, errors.TokenInvalid, errors.TokenExpired, errors.SessionEnded}
-    if route.name != "me":  # which reads nothing but the token
-        kinds |= {errors.Overloaded, errors.Unavailable, errors.Draining}
+    if route.auth is Auth.ADMIN:
+        kinds.add(errors.AdminOnly)
     return [kind for kind in errors.all_errors() if kind in kinds]

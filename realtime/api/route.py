@@ -29,8 +29,9 @@ Q = TypeVar("Q")
 
 
 class Auth(enum.Enum):
-    """Whether a route needs an access token."""
+    """Whether a route needs an access token. ADMIN: of somebody who administrates the server, as the store has it now."""
 
+    ADMIN = "admin"
     REQUIRED = "required"
     OPTIONAL = "optional"
     NONE = "none"
@@ -44,6 +45,7 @@ class Call(Generic[B, Q]):
         services: What the handler may call.
         path: The variable parts of the path.
         address: Whom limits count against.
+        agent: What the client calls itself (User-Agent), printable and cut.
         principal: Who asks, where there was an access token.
         refusal: Why a given access token was not accepted, on a route that can do without one.
     """
@@ -53,6 +55,7 @@ class Call(Generic[B, Q]):
     body: B
     query: Q
     address: str
+    agent: str
     principal: Principal | None
     refusal: RealtimeError | None = None
 
@@ -63,9 +66,14 @@ class Call(Generic[B, Q]):
         Raises:
             TokenMissing: nobody we know.
         """
+        return self.signed_in.user
+
+    @property
+    def signed_in(self) -> Principal:
+        """Who asks, and in which session. Raises TokenMissing."""
         if self.principal is None:
             raise self.refusal or TokenMissing()
-        return self.principal.user
+        return self.principal
 
     @property
     def user_id(self) -> UserId:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors
@@ -13,19 +13,22 @@ from realtime.auth import tokens
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.tokens import Claims, RefreshToken
 from realtime.limits import Buckets
-from realtime.model import Principal, SessionId, User, UserId
+from realtime.model import Principal, Session, SessionId, User, UserId, is_uuid
+from realtime.store.users import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
-    from realtime.auth.passwords import Passwords
+    from realtime.auth.ended import EndedSessions
+    from realtime.auth.passwords import Passwords, Verified
+    from realtime.store.accounts import AccountStore
     from realtime.store.sessions import SessionStore
     from realtime.store.users import UserStore
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 10.0
-"""How often ended sessions are read from the store, for those whose notice the bus lost."""
+MAX_SESSIONS = 100
+"""Sign-ins of one account that are open at once; the one not used for longest ends."""
 
 
 class Clock(Protocol):
@@ -41,7 +44,6 @@ class Settings:
     issuer: str = "realtime"
     audience: str = "realtime"
     access_ttl_s: int = 900
-    grace_s: int = 30
     refresh_ttl_s: float = 30 * 86400
     login_rate_per_min: int = 10
     register_rate_per_min: int = 30
@@ -52,6 +54,7 @@ class SignedIn:
     """A new pair of tokens. `expires_in` is the access token's life in seconds."""
 
     user: User
+    is_admin: bool
     access_token: str
     refresh_token: str
     expires_in: int
@@ -61,41 +64,39 @@ class Accounts:
     """The service of accounts.
 
     Args:
-        users, sessions: The stores.
+        users, accounts, sessions: The stores.
         passwords: Checks them.
         keys: Sign access tokens.
+        ended: Knows, and makes known, which sessions are over.
         settings: Bounds.
         new_id: Makes ids.
         clock: Unix seconds.
-        tell_ended: Called with a session that was ended through this node: its connections close, everywhere.
-        close_session: Called with a session that was ended anywhere: its connections on this node close.
     """
 
     def __init__(
         self,
         users: UserStore,
+        accounts: AccountStore,
         sessions: SessionStore,
         passwords: Passwords,
         keys: KeyRing,
+        ended: EndedSessions,
         settings: Settings,
         new_id: Callable[[], str],
         clock: Clock,
-        tell_ended: Callable[[SessionId], None],
-        close_session: Callable[[SessionId], None],
     ) -> None:
         self._users = users
+        self._accounts = accounts
         self._sessions = sessions
         self._passwords = passwords
         self._keys = keys
+        self._ended = ended
         self._settings = settings
         self._claims = Claims(settings.issuer, settings.audience)
         self._new_id = new_id
         self._clock = clock
-        self._tell_ended = tell_ended
-        self._close_session = close_session
         self._logins = Buckets(settings.login_rate_per_min / 60, settings.login_rate_per_min)
         self._registrations = Buckets(settings.register_rate_per_min / 60, settings.register_rate_per_min)
-        self._ended: dict[SessionId, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life -------------------------------------------------------------------------------------
@@ -103,21 +104,19 @@ class Accounts:
     async def open(self) -> None:
         """Read the keys and the ended sessions, and keep reading. Raises Unavailable."""
         await self._keys.open()
-        await self._read_ended()
-        self._tasks = [
-            asyncio.create_task(self._repeat(POLL_S, self._read_ended)),
-            asyncio.create_task(self._repeat(RELOAD_S, self._read_keys)),
-        ]
+        await self._ended.open()
+        self._tasks = [asyncio.create_task(self._keep_reading_keys())]
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ended.close()
         self._passwords.close()
 
     # -- sign-in ----------------------------------------------------------------------------------
 
-    async def register(self, username: str, password: str, display_name: str | None, address: str) -> SignedIn:
+    async def register(self, username: str, password: str, display_name: str | None, address: str, agent: str = "") -> SignedIn:
         """Make an account and sign in.
 
         Raises:
@@ -127,27 +126,43 @@ class Accounts:
         if await self._users.is_taken(username):
             raise errors.UsernameTaken
         user = User(UserId(self._new_id()), username, display_name or username)
-        if not await self._users.insert(user, await self._passwords.hash(password)):
+        password_hash = await self._passwords.hash(password)
+        if not await self._users.insert(user, password_hash):
             raise errors.UsernameTaken
-        return await self._sign_in(user)
+        return await self._sign_in(Credentials(user, password_hash), agent)
 
-    async def login(self, username: str, password: str, address: str) -> SignedIn:
+    async def login(
+        self, username: str, password: str, address: str, agent: str = "", new_password: str | None = None
+    ) -> SignedIn:
         """Sign in; every sign-in is a session of its own.
 
-        Attempts count by address and account together, so that nobody can lock somebody else out.
+        Attempts count by address and account together, so that nobody can lock somebody else out. A disabled account is
+        answered like a wrong password, after the same time: strangers learn nothing.
+
+        Args:
+            new_password: Set in place of the one shown; all other sessions end.
 
         Raises:
             InvalidCredentials, RateLimited, Overloaded, Unavailable.
+            PasswordChangeRequired: the password works once, and there is no new one.
         """
         key = (address, username.lower())
         self._admit(self._logins, key)
-        found = await self._users.credentials(username)
-        verified = await self._passwords.verify(found.password_hash if found else None, password)
-        assert found is not None  # verify() refuses everybody else
+        account = await self._users.credentials(username)
+        verified = await self._passwords.verify(account.password_hash if account else None, password)
+        assert account is not None  # verify() refuses everybody else
         self._logins.forget(key)
-        if verified.new_hash is not None:
-            await self._users.set_password_hash(found.user.id, found.password_hash, verified.new_hash)
-        return await self._sign_in(found.user)
+        if new_password is not None:
+            changed = await self._accounts.change_password(account, await self._passwords.hash(new_password), None)
+            if changed.version is None:
+                raise errors.InvalidCredentials
+            self._ended.end(changed.ended)
+            account = replace(account, password_version=changed.version)
+        elif account.is_one_time:
+            raise errors.PasswordChangeRequired
+        else:
+            await self._rehash(account, verified)
+        return await self._sign_in(account, agent)
 
     async def refresh(self, refresh_token: str, address: str) -> SignedIn:
         """Exchange a refresh token for a new pair. A token that was replaced before ends the session.
@@ -157,18 +172,18 @@ class Accounts:
         """
         presented = RefreshToken.parse(refresh_token)
         replacement = RefreshToken(presented.session, os.urandom(tokens.SECRET_BYTES))
-        user = await self._sessions.rotate(presented.session, presented.hash, replacement.hash, self._settings.refresh_ttl_s)
-        if user is None:
+        owner = await self._sessions.rotate(presented.session, presented.hash, replacement.hash, self._settings.refresh_ttl_s)
+        if owner is None:
             if await self._sessions.revoke(presented.session, "refresh token reused"):
                 logger.warning("a refresh token was used again; its session is ended", extra={"session": presented.session})
-                self._end(presented.session)
+                self._ended.end([presented.session])
             raise errors.RefreshTokenInvalid
-        return self._issue(user, replacement)
+        return self._issue(owner.user, owner.is_admin, replacement)
 
     async def logout(self, session: SessionId) -> None:
         """End a session: its tokens are worth nothing, its connections close on every node. Again is harmless."""
         await self._sessions.revoke(session, "logout")
-        self._end(session)
+        self._ended.end([session])
 
     async def logout_by_refresh_token(self, refresh_token: str) -> None:
         """End the session of a refresh token; one that is unknown is passed over."""
@@ -177,7 +192,54 @@ class Accounts:
         except errors.RefreshTokenInvalid:
             return
         if await self._sessions.revoke_by_token(presented.session, presented.hash, "logout"):
-            self._end(presented.session)
+            self._ended.end([presented.session])
+
+    # -- one's own account ------------------------------------------------------------------------
+
+    async def is_admin(self, user: UserId) -> bool:
+        """Tell whether somebody administrates the server, as the store has it now. Raises Unavailable."""
+        return await self._users.is_admin(user)
+
+    async def change_password(self, principal: Principal, current: str, new: str, address: str) -> SignedIn:
+        """Set another password: this session goes on with new tokens, every other one ends.
+
+        Raises:
+            WrongPassword, SessionEnded, RateLimited, Overloaded, Unavailable.
+        """
+        user = principal.user
+        key = (address, user.username.lower())  # guesses count as guesses at a sign-in
+        self._admit(self._logins, key)
+        account = await self._users.credentials_of(user.id)
+        try:
+            await self._passwords.verify(account.password_hash if account else None, current)
+        except errors.InvalidCredentials as error:
+            raise errors.WrongPassword from error
+        assert account is not None  # verify() refuses everybody else
+        self._logins.forget(key)
+        token = RefreshToken(principal.session, os.urandom(tokens.SECRET_BYTES))
+        keep = (token.session, token.hash, self._settings.refresh_ttl_s)
+        changed = await self._accounts.change_password(account, await self._passwords.hash(new), keep)
+        if changed.version is None:
+            raise errors.WrongPassword
+        self._ended.end(changed.ended)
+        if not changed.kept:
+            raise errors.SessionEnded
+        return self._issue(account.user, account.is_admin, token)
+
+    async def sessions(self, user: UserId) -> list[Session]:
+        """Return a user's open sessions, the one used last first."""
+        return await self._sessions.open_of(user, MAX_SESSIONS)
+
+    async def end_session(self, user: UserId, session: str) -> None:
+        """End one of one's own sessions.
+
+        Raises:
+            SessionNotFound: it is nobody's, somebody else's, or over.
+        """
+        found = SessionId(session)
+        if not is_uuid(session) or not await self._sessions.revoke_of(user, found, "ended by its user"):
+            raise errors.SessionNotFound
+        self._ended.end([found])
 
     # -- access tokens ----------------------------------------------------------------------------
 
@@ -192,12 +254,6 @@ class Accounts:
             raise errors.SessionEnded
         return principal
 
-    def note_ended(self, session: SessionId) -> None:
-        """Take note that a session was ended on another node."""
-        if session not in self._ended:
-            self._ended[session] = self._clock()
-            self._close_session(session)
-
     # -- inside -----------------------------------------------------------------------------------
 
     def _admit(self, buckets: Buckets, key: object) -> None:
@@ -205,38 +261,31 @@ class Accounts:
         if wait_s > 0:
             raise errors.RateLimited("Too many attempts; wait before the next one.", retry_after_ms=int(wait_s * 1000) + 1)
 
-    async def _sign_in(self, user: User) -> SignedIn:
-        token = RefreshToken(SessionId(self._new_id()), os.urandom(tokens.SECRET_BYTES))
-        await self._sessions.insert(token.session, user.id, token.hash, self._settings.refresh_ttl_s)
-        return self._issue(user, token)
+    async def _rehash(self, account: Credentials, verified: Verified) -> None:
+        if verified.new_hash is not None:
+            await self._users.set_password_hash(account.user.id, account.password_hash, verified.new_hash)
 
-    def _issue(self, user: User, token: RefreshToken) -> SignedIn:
+    async def _sign_in(self, account: Credentials, agent: str) -> SignedIn:
+        token = RefreshToken(SessionId(self._new_id()), os.urandom(tokens.SECRET_BYTES))
+        ended = await self._sessions.insert(
+            token.session, account, token.hash, self._settings.refresh_ttl_s, agent, MAX_SESSIONS - 1
+        )
+        if ended is None:
+            raise errors.InvalidCredentials  # disabled, or the password changed, while this one was checked
+        self._ended.end(ended)
+        return self._issue(account.user, account.is_admin, token)
+
+    def _issue(self, user: User, is_admin: bool, token: RefreshToken) -> SignedIn:
         kid, secret = self._keys.signing
         ttl_s = self._settings.access_ttl_s
         access = tokens.issue(self._claims, kid, secret, user, token.session, int(self._clock()), ttl_s)
-        return SignedIn(user, access, str(token), ttl_s)
+        return SignedIn(user, is_admin, access, str(token), ttl_s)
 
-    def _end(self, session: SessionId) -> None:
-        self.note_ended(session)
-        self._tell_ended(session)
-
-    async def _read_ended(self) -> None:
-        # For as long as an access token of such a session may be alive, here or on an open connection.
-        alive_s = self._settings.access_ttl_s + self._settings.grace_s + POLL_S
-        for session in await self._sessions.revoked_since(alive_s):
-            self.note_ended(session)
-        horizon_s = self._clock() - alive_s
-        self._ended = {session: at_s for session, at_s in self._ended.items() if at_s > horizon_s}
-
-    async def _read_keys(self) -> None:
-        await self._keys.reload()
-        await self._keys.rotate()
-
-    @staticmethod
-    async def _repeat(pause_s: float, step: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def _keep_reading_keys(self) -> None:
         while True:
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(RELOAD_S)
             try:
-                await step()
+                await self._keys.reload()
+                await self._keys.rotate()
             except errors.Unavailable:
-                logger.warning("the store does not answer; %s is tried again in %.0f s", step.__name__, pause_s)
+                logger.warning("the store does not answer; the signing keys are read again in %.0f s", RELOAD_S)

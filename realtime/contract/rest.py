@@ -12,6 +12,7 @@ from realtime.contract import events
 from realtime.contract.types import (
     DEFAULT_PAGE,
     MAX_PAGE,
+    Account,
     Answer,
     Body,
     ClientId,
@@ -33,6 +34,7 @@ MAX_SEQ = 2**53 - 1  # what every client's numbers hold exactly (RFC 7493 §2.2)
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store it, nor compare with it
 PageLimit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description=f"How many to answer, at most {MAX_PAGE}.")]
 RefreshToken = Annotated[str, Meta(min_length=1, max_length=256, description="Works once; the answer brings the next.")]
+GivenPassword = Annotated[str, Meta(min_length=1, max_length=256)]
 HeadSeq = Annotated[int, Meta(description="The room's last seq.")]
 HasMore = Annotated[bool, Meta(description="There are more: go on behind the last one of this page.")]
 
@@ -45,7 +47,11 @@ class Register(Request):
 
 class Login(Request):
     username: Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
-    password: Annotated[str, Meta(min_length=1, max_length=256)]
+    password: GivenPassword
+    new_password: (
+        Annotated[Password, Meta(description="Set in place of the one shown, which must be done when that one works once.")]
+        | None
+    ) = None
 
 
 class RefreshRequest(Request):
@@ -61,11 +67,72 @@ class LogoutRequest(Request):
 class SignedIn(Answer):
     """Somebody signed in. Send the access token as `Authorization: Bearer …` and on the socket."""
 
-    user: User
+    user: Account
     access_token: str
     refresh_token: Annotated[str, Meta(description="Works once; the answer to it brings the next.")]
     expires_in: Annotated[int, Meta(description="The access token's life in seconds.")]
     token_type: Literal["Bearer"] = msgspec.field(default_factory=lambda: "Bearer")
+
+
+class ChangePassword(Request):
+    """Every other session ends; this one goes on with new tokens."""
+
+    current_password: GivenPassword
+    new_password: Password
+
+
+class Session(Answer):
+    """One sign-in. `agent` is what the program that signed in called itself; `current` marks the one that asks."""
+
+    id: str
+    created_at: Time
+    last_used_at: Annotated[Time, Meta(description="When it last got a new access token.")]
+    agent: str
+    current: bool = False
+
+
+class Sessions(Answer):
+    """Open sessions, the one used last first."""
+
+    sessions: list[Session]
+
+
+class ListAccounts(Request):
+    """`scope`: everybody, or administrators. `query`: the beginning of the username. `after`: the username to continue behind."""
+
+    scope: Literal["all", "admins"] = "all"
+    query: Annotated[str, Meta(max_length=64, pattern=_NO_NUL)] = ""
+    after: Annotated[str, Meta(max_length=64, pattern=_NO_NUL)] = ""
+    limit: PageLimit = DEFAULT_PAGE
+
+
+class AccountDetails(Account, kw_only=True):
+    """An account as administrators see it. `sessions`: how many sign-ins are open."""
+
+    created_at: Time
+    sessions: Annotated[int, Meta(description="How many sign-ins are open.")]
+    disabled_at: Time | None = None
+
+
+class Accounts(Answer):
+    """Ascending by username, without regard to case."""
+
+    accounts: list[AccountDetails]
+    has_more: HasMore = msgspec.field(default_factory=lambda: False)
+
+
+class ChangeAccount(Request):
+    """What is left out stays. Disabling ends all sessions, and nobody can sign in any more."""
+
+    admin: bool | None = None
+    disabled: bool | None = None
+
+
+class OneTimePassword(Answer):
+    """Works for one sign-in, which must bring a `new_password`. It is shown here and nowhere else."""
+
+    password: str
+    expires_in: Annotated[int, Meta(description="How long it works, in seconds.")]
 
 
 class CreateRoom(Request):

@@ -90,6 +90,12 @@ class User(Answer):
         return cls(id=user.id, username=user.username, display_name=user.display_name)
 
 
+class Account(User):
+    """One's own account. `admin`: one looks after this server (left out otherwise)."""
+
+    admin: bool = False
+
+
 class Room(Answer):
     """A room as the asking user sees it. `role` is absent for somebody who is not a member."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from realtime.model import User, UserId
+from realtime.model import Account, User, UserId
 from realtime.store import queries
 
 if TYPE_CHECKING:
@@ -21,10 +21,19 @@ _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An account with its password hash (PHC string)."""
+    """An open account with its password.
+
+    Args:
+        password_hash: PHC string.
+        password_version: Counts changes of the password, not of its hash.
+        is_one_time: The password works once: with it comes another.
+    """
 
     user: User
     password_hash: str
+    password_version: int = 1
+    is_one_time: bool = False
+    is_admin: bool = False
 
 
 class UserStore:
@@ -44,9 +53,12 @@ class UserStore:
         return row is not None and bool(row["taken"])
 
     async def credentials(self, username: str) -> Credentials | None:
-        """Return the open account with this username."""
-        row = await self._database.fetchrow(_SQL.credentials, username_key(username))
-        return None if row is None else Credentials(_user(row), row["password_hash"])
+        """Return the open account with this username, unless its password is a one-time one that is over."""
+        return _credentials(await self._database.fetchrow(_SQL.credentials, username_key(username)))
+
+    async def credentials_of(self, user: UserId) -> Credentials | None:
+        """Return the same of a user."""
+        return _credentials(await self._database.fetchrow(_SQL.credentials_of, user))
 
     async def set_password_hash(self, user: UserId, old: str, new: str) -> None:
         """Replace a password hash, unless it has changed since it was read."""
@@ -61,6 +73,30 @@ class UserStore:
         pattern = username_key(prefix).translate(_WILDCARDS) + "%"
         return [_user(row) for row in await self._database.fetch(_SQL.search, pattern, limit)]
 
+    async def is_admin(self, user: UserId) -> bool:
+        """Tell whether this is an open account that administrates the server."""
+        row = await self._database.fetchrow(_SQL.is_admin, user)
+        return row is not None and bool(row["is_admin"])
+
+    async def account(self, user: UserId) -> Account | None:
+        """Return an account as administrators see it, open or disabled."""
+        row = await self._database.fetchrow(_SQL.account, user)
+        return None if row is None else _account(row)
+
+    async def find_id(self, username: str) -> UserId | None:
+        """Return whose username this is."""
+        row = await self._database.fetchrow(_SQL.find_id, username_key(username))
+        return None if row is None else UserId(str(row["id"]))
+
+    async def accounts(self, prefix: str, after: str, limit: int) -> list[Account]:
+        """Return accounts whose username begins so, behind the username `after`, both without regard to case."""
+        pattern = username_key(prefix).translate(_WILDCARDS) + "%"
+        return [_account(row) for row in await self._database.fetch(_SQL.accounts, pattern, username_key(after), limit)]
+
+    async def admins(self) -> list[Account]:
+        """Return everybody who administrates the server, and those who would if they were not disabled."""
+        return [_account(row) for row in await self._database.fetch(_SQL.admins)]
+
 
 def username_key(username: str) -> str:
     """Return what two spellings of one username have in common."""
@@ -69,3 +105,13 @@ def username_key(username: str) -> str:
 
 def _user(row: asyncpg.Record) -> User:
     return User(UserId(str(row["id"])), row["username"], row["display_name"])
+
+
+def _credentials(row: asyncpg.Record | None) -> Credentials | None:
+    if row is None:
+        return None
+    return Credentials(_user(row), row["password_hash"], row["password_version"], row["is_one_time"], row["is_admin"])
+
+
+def _account(row: asyncpg.Record) -> Account:
+    return Account(_user(row), row["is_admin"], row["created_at"], row["disabled_at"], row["sessions"])

@@ -19,6 +19,7 @@ from realtime.api.ports import Services
 from realtime.contract import rest
 from realtime.contract.events import encode_event
 from realtime.model import (
+    Account,
     Event,
     EventKind,
     Member,
@@ -27,6 +28,7 @@ from realtime.model import (
     Room,
     RoomId,
     RoomKind,
+    Session,
     SessionId,
     User,
     UserId,
@@ -44,8 +46,15 @@ Client: TypeAlias = TestClient[web.Request, web.Application]
 
 
 @dataclass
+class OneTime:
+    password: str = "once"
+    expires_in: int = 60
+
+
+@dataclass
 class Tokens:
     user: User
+    is_admin: bool = False
     access_token: str = "access"
     refresh_token: str = "refresh"
     expires_in: int = 900
@@ -91,6 +100,9 @@ class Fake:
     token_fails: errors.RealtimeError | None = None
     made: bool = True
     duplicate: bool = False
+    admin: bool = False
+    agent: str = ""
+    new_password: str | None = None
     ready: Callable[[], Awaitable[rest.Health]] | None = None
 
     def _called(self, *call: Any) -> None:
@@ -100,17 +112,58 @@ class Fake:
 
     # -- accounts ---------------------------------------------------------------------------------
 
-    async def register(self, username: str, password: str, display_name: str | None, address: str) -> Tokens:
+    async def register(self, username: str, password: str, display_name: str | None, address: str, agent: str) -> Tokens:
         self._called("register", username, password, display_name, address)
+        self.agent = agent
         return Tokens(ADA)
 
-    async def login(self, username: str, password: str, address: str) -> Tokens:
+    async def login(self, username: str, password: str, address: str, agent: str, new_password: str | None) -> Tokens:
         self._called("login", username, password, address)
+        self.agent, self.new_password = agent, new_password
         return Tokens(ADA)
 
     async def refresh(self, refresh_token: str, address: str) -> Tokens:
         self._called("refresh", refresh_token, address)
         return Tokens(ADA)
+
+    async def is_admin(self, user: UserId) -> bool:
+        return self.admin
+
+    async def change_password(self, principal: Principal, current: str, new: str, address: str) -> Tokens:
+        self._called("change_password", principal.session, current, new, address)
+        return Tokens(ADA)
+
+    async def sessions(self, user: UserId) -> list[Session]:
+        self._called("sessions", user)
+        return [Session(SESSION, AT, AT, "Browser"), Session(SessionId(ROOM), AT, AT, "")]
+
+    async def end_session(self, user: UserId, session: str) -> None:
+        self._called("end_session", user, session)
+
+    # -- administration ---------------------------------------------------------------------------
+
+    async def require(self, user: UserId) -> None:
+        if not self.admin:
+            raise errors.AdminOnly
+
+    async def list_accounts(self, scope: str, prefix: str, after: str, limit: int) -> tuple[list[Account], bool]:
+        self._called("list_accounts", scope, prefix, after, limit)
+        return [Account(ADA, True, AT, None, 2), Account(BOB, False, AT, AT, 0)], True
+
+    async def account(self, user: str) -> Account:
+        self._called("account", user)
+        return Account(BOB, False, AT, None, 1)
+
+    async def change(self, actor: UserId, user: str, *, admin: bool | None = None, disabled: bool | None = None) -> Account:
+        self._called("change", actor, user, admin, disabled)
+        return Account(BOB, bool(admin), AT, AT if disabled else None, 0)
+
+    async def end_sessions(self, actor: UserId, user: str) -> None:
+        self._called("end_sessions", actor, user)
+
+    async def reset_password(self, actor: UserId, user: str) -> OneTime:
+        self._called("reset_password", actor, user)
+        return OneTime()
 
     async def logout(self, session: SessionId) -> None:
         self._called("logout", session)
@@ -207,6 +260,7 @@ class Fake:
     def services(self) -> Services:
         return Services(
             accounts=self,
+            administration=self,
             rooms=self,
             users=self,
             health=self.health,

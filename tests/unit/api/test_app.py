@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from realtime import errors
 from realtime.api.app import mount
+from realtime.api.route import Auth
 from realtime.api.routes import ROUTES
 from realtime.contract import rest
 from realtime.model import Role, RoomKind
@@ -51,6 +53,8 @@ CALLS: list[tuple[str, str, Any, int, list[tuple[Any, ...]]]] = [
     ("GET", f"rooms/{ROOM}/messages?after=0&limit=200", None, 200, [("messages", ADA.id, ROOM, None, 0, None, 200)]),
     ("GET", f"rooms/{ROOM}/events?since=6", None, 200, [("events", ADA.id, ROOM, 6, 50)]),
     ("GET", "users?query=a", None, 200, [("search", "a", 100)]),
+    ("GET", "me/sessions", None, 200, [("sessions", ADA.id)]),
+    ("DELETE", f"me/sessions/{SESSION}", None, 204, [("end_session", ADA.id, SESSION)]),
     ("GET", f"users?ids={BOB.id},{ADA.id}", None, 200, [("find", [BOB.id, ADA.id])]),
 ]
 
@@ -104,6 +108,69 @@ async def test_log_out_takes_either_token_and_passes_over_one_that_ran_out(clien
 async def test_me_is_who_the_token_says(client: Client) -> None:
     answer = await client.get(f"{V1}/me", headers=TOKEN)
     assert await answer.json() == ADA_JSON
+
+
+async def test_me_tells_who_administrates_the_server(client: Client, fake: Fake) -> None:
+    fake.admin = True
+    answer = await client.get(f"{V1}/me", headers=TOKEN)
+    assert await answer.json() == {**ADA_JSON, "admin": True}
+
+
+async def test_a_changed_password_answers_new_tokens(client: Client, fake: Fake) -> None:
+    body = {"current_password": "old", "new_password": "new password"}
+    answer = await client.post(f"{V1}/me/password", json=body, headers=TOKEN)
+    assert (answer.status, (await answer.json())["access_token"]) == (200, "access")
+    assert fake.calls == [("change_password", SESSION, "old", "new password", ADDRESS)]
+
+
+async def test_sessions_show_which_one_asks(client: Client) -> None:
+    answer = await client.get(f"{V1}/me/sessions", headers=TOKEN)
+    here = {"id": SESSION, "created_at": AT, "last_used_at": AT, "agent": "Browser", "current": True}
+    assert await answer.json() == {"sessions": [here, {"id": ROOM, "created_at": AT, "last_used_at": AT, "agent": ""}]}
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("curl/8", "curl/8"), ("x" * 300, "x" * 200), ("a\tb\xff\xed\xa0\x80", "a?b????")])
+async def test_what_a_client_calls_itself_is_cut_and_made_harmless(client: Client, fake: Fake, sent: str, kept: str) -> None:
+    me = b'{"username": "ada", "password": "x"}'
+    raw = sent.encode("latin-1")
+    assert client.port is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    writer.write(head + b"User-Agent: %b\r\nContent-Length: %d\r\n\r\n%b" % (raw, len(me), me))
+    assert (await reader.readline()).split()[1] == b"200"
+    await reader.read()
+    writer.close()
+    assert fake.agent == kept
+
+
+ADMIN_CALLS: list[tuple[str, str, Any, int, tuple[Any, ...]]] = [
+    ("GET", "admin/users", None, 200, ("list_accounts", "all", "", "", 50)),
+    ("GET", "admin/users?scope=admins&query=a&after=ab&limit=2", None, 200, ("list_accounts", "admins", "a", "ab", 2)),
+    ("GET", f"admin/users/{BOB.id}", None, 200, ("account", BOB.id)),
+    ("PATCH", f"admin/users/{BOB.id}", {"disabled": True}, 200, ("change", ADA.id, BOB.id, None, True)),
+    ("PATCH", f"admin/users/{BOB.id}", {"admin": True}, 200, ("change", ADA.id, BOB.id, True, None)),
+    ("DELETE", f"admin/users/{BOB.id}/sessions", None, 204, ("end_sessions", ADA.id, BOB.id)),
+    ("POST", f"admin/users/{BOB.id}/password", None, 200, ("reset_password", ADA.id, BOB.id)),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "call"), ADMIN_CALLS)
+async def test_administration_is_for_administrators(
+    client: Client, fake: Fake, method: str, path: str, body: Any, status: int, call: tuple[Any, ...]
+) -> None:
+    refused = await client.request(method, f"{V1}/{path}", json=body, headers=TOKEN)
+    assert (refused.status, (await refused.json())["code"]) == (403, "admin_only")
+    unknown = await client.request(method, f"{V1}/{path}", json=body)
+    assert (unknown.status, (await unknown.json())["code"]) == (401, "token_missing")
+    assert fake.calls == []
+    fake.admin = True
+    answer = await client.request(method, f"{V1}/{path}", json=body, headers=TOKEN)
+    assert answer.status == status
+    assert fake.calls == [call]
+
+
+async def test_every_route_under_admin_is_for_administrators() -> None:
+    assert {route.path.startswith(f"{V1}/admin/") == (route.auth is Auth.ADMIN) for route in ROUTES} == {True}
 
 
 async def test_a_new_room_is_201_with_its_address_and_one_found_again_is_200(client: Client, fake: Fake) -> None:

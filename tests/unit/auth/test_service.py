@@ -10,17 +10,21 @@ import pytest
 from argon2 import PasswordHasher
 
 from realtime import errors
+from realtime.auth.ended import POLL_S, EndedSessions
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.passwords import Passwords
-from realtime.auth.service import POLL_S, Accounts, Settings, SignedIn
+from realtime.auth.service import MAX_SESSIONS, Accounts, Settings, SignedIn
 from realtime.auth.tokens import RefreshToken
 from realtime.model import SessionId, User, UserId
+from realtime.store.accounts import PasswordChange
+from realtime.store.sessions import Owner
 from realtime.store.users import Credentials
 from tests.unit.auth.test_keys import Store as KeyStore
 from tests.unit.presence.virtual_time import now_s, run
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
-SETTINGS = Settings(access_ttl_s=900, grace_s=30, login_rate_per_min=6, register_rate_per_min=3)
+TOKEN_LIFE_S = 930
+SETTINGS = Settings(access_ttl_s=900, login_rate_per_min=6, register_rate_per_min=3)
 
 
 class Users:
@@ -41,6 +45,9 @@ class Users:
         self.lookups += 1
         return self.rows.get(username.lower())
 
+    async def credentials_of(self, user: UserId) -> Credentials | None:
+        return next((row for row in self.rows.values() if row.user.id == user), None)
+
     async def set_password_hash(self, user: UserId, old: str, new: str) -> None:
         self.rehashed.append((user, old, new))
 
@@ -53,17 +60,27 @@ class Sessions:
         self.rows: dict[SessionId, tuple[UserId, bytes]] = {}
         self.ended: list[tuple[SessionId, str]] = []
         self.asked_s: list[float] = []
+        self.agents: list[str] = []
         self.away = False
 
-    async def insert(self, session: SessionId, user: UserId, refresh_hash: bytes, ttl_s: float) -> None:
-        self.rows[session] = user, refresh_hash
+    async def insert(
+        self, session: SessionId, account: Credentials, refresh_hash: bytes, ttl_s: float, agent: str, others: int
+    ) -> list[SessionId] | None:
+        self.agents.append(agent)
+        if account.password_version != self._users.rows[account.user.username.lower()].password_version:
+            return None
+        self.rows[session] = account.user.id, refresh_hash
+        over = [one for one in self.rows if one != session][:-others]
+        for one in over:
+            await self.revoke(one, "too many")
+        return over
 
-    async def rotate(self, session: SessionId, presented: bytes, replacement: bytes, ttl_s: float) -> User | None:
+    async def rotate(self, session: SessionId, presented: bytes, replacement: bytes, ttl_s: float) -> Owner | None:
         user, current = self.rows.get(session, (UserId(""), b""))
         if current != presented:
             return None
         self.rows[session] = user, replacement
-        return next(row.user for row in self._users.rows.values() if row.user.id == user)
+        return Owner(next(row.user for row in self._users.rows.values() if row.user.id == user), is_admin=False)
 
     async def revoke(self, session: SessionId, reason: str) -> bool:
         self.ended.append((session, reason))
@@ -79,6 +96,31 @@ class Sessions:
         return [session for session, _ in self.ended]
 
 
+class Store:
+    """Changes of passwords."""
+
+    def __init__(self, users: Users, sessions: Sessions) -> None:
+        self._users = users
+        self._sessions = sessions
+
+    async def change_password(
+        self, account: Credentials, password_hash: str, keep: tuple[SessionId, bytes, float] | None
+    ) -> PasswordChange:
+        key = account.user.username.lower()
+        if self._users.rows[key].password_version != account.password_version:
+            return PasswordChange(None, False, [])
+        version = account.password_version + 1
+        self._users.rows[key] = Credentials(account.user, password_hash, version)
+        rows = self._sessions.rows
+        ended = [session for session, (user, _) in rows.items() if user == account.user.id and not (keep and session == keep[0])]
+        for session in ended:
+            await self._sessions.revoke(session, "password changed")
+        kept = keep is not None and keep[0] in rows
+        if keep is not None and kept:
+            rows[keep[0]] = account.user.id, keep[1]
+        return PasswordChange(version, kept, ended)
+
+
 class World:
     """Accounts with all that they stand on."""
 
@@ -91,16 +133,17 @@ class World:
         self.keys = KeyRing(KeyStore(), 86_400.0, 930.0)
         self.passwords = Passwords(1, 8, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         numbers = itertools.count(1)
+        self.ended = EndedSessions(cast("Any", self.sessions), TOKEN_LIFE_S, self.told.append, self.closed.append)
         self.accounts = Accounts(
             cast("Any", self.users),
+            cast("Any", Store(self.users, self.sessions)),
             cast("Any", self.sessions),
             self.passwords,
             self.keys,
+            self.ended,
             SETTINGS,
             lambda: f"019b0000-0000-7000-8000-{next(numbers):012x}",
             lambda: self.now_s,
-            self.told.append,
-            self.closed.append,
         )
 
 
@@ -267,6 +310,81 @@ async def test_a_refresh_token_of_no_session_ends_nothing(world: World) -> None:
     assert world.told == world.closed == []
 
 
+# -- passwords --------------------------------------------------------------------------------------
+
+
+async def test_a_changed_password_keeps_this_session_with_new_tokens_and_ends_every_other(world: World) -> None:
+    here = await register(world)
+    there = await world.accounts.login("ada", "correct horse", THERE)
+    principal = world.accounts.authenticate(here.access_token)
+    other = world.accounts.authenticate(there.access_token).session
+    changed = await world.accounts.change_password(principal, "correct horse", "another horse", HERE)
+    assert world.closed == world.told == [other]
+    assert world.accounts.authenticate(changed.access_token).session == principal.session
+    assert changed.refresh_token != here.refresh_token
+    with pytest.raises(errors.InvalidCredentials):
+        await world.accounts.login("ada", "correct horse", HERE)
+    await world.accounts.login("ada", "another horse", HERE)
+    await world.accounts.refresh(changed.refresh_token, HERE)
+
+
+async def test_guesses_of_the_current_password_are_limited_as_sign_ins_are(world: World) -> None:
+    principal = world.accounts.authenticate((await register(world)).access_token)
+    for _ in range(SETTINGS.login_rate_per_min):
+        with pytest.raises(errors.WrongPassword):
+            await world.accounts.change_password(principal, "a guess", "another horse", HERE)
+    with pytest.raises(errors.RateLimited):
+        await world.accounts.change_password(principal, "correct horse", "another horse", HERE)
+    assert world.closed == []
+
+
+async def test_of_two_changes_at_once_one_is_made(world: World) -> None:
+    principal = world.accounts.authenticate((await register(world)).access_token)
+    outcomes = await asyncio.gather(
+        *(world.accounts.change_password(principal, "correct horse", f"horse {number}", HERE) for number in range(2)),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in outcomes) == ["SignedIn", "WrongPassword"]
+
+
+async def test_a_sign_in_whose_password_changed_while_it_was_checked_is_refused(world: World) -> None:
+    await register(world)
+    verify = world.passwords.verify
+
+    async def slow(password_hash: str | None, password: str) -> Any:
+        verified = await verify(password_hash, password)
+        row = world.users.rows["ada"]
+        world.users.rows["ada"] = Credentials(row.user, "changed", row.password_version + 1)
+        return verified
+
+    world.passwords.verify = slow  # type: ignore[method-assign]
+    with pytest.raises(errors.InvalidCredentials):
+        await world.accounts.login("ada", "correct horse", HERE)
+
+
+async def test_a_password_that_works_once_needs_another_with_it(world: World) -> None:
+    old = await register(world)
+    row = world.users.rows["ada"]
+    world.users.rows["ada"] = Credentials(row.user, row.password_hash, row.password_version, is_one_time=True)
+    with pytest.raises(errors.PasswordChangeRequired):
+        await world.accounts.login("ada", "correct horse", HERE)
+    signed_in = await world.accounts.login("ada", "correct horse", HERE, new_password="another horse")
+    assert world.accounts.authenticate(signed_in.access_token).user == row.user
+    with pytest.raises(errors.SessionEnded):
+        world.accounts.authenticate(old.access_token)
+    with pytest.raises(errors.InvalidCredentials):
+        await world.accounts.login("ada", "correct horse", HERE, new_password="a third horse")
+
+
+async def test_an_account_has_so_many_sessions_and_the_oldest_ends(world: World) -> None:
+    first = world.accounts.authenticate((await register(world)).access_token).session
+    for _ in range(MAX_SESSIONS):
+        await world.accounts.login("ada", "correct horse", HERE, "a browser")
+    assert world.closed == world.told == [first]
+    assert len(world.sessions.rows) == MAX_SESSIONS
+    assert world.sessions.agents[-1] == "a browser"
+
+
 # -- the end of sessions ----------------------------------------------------------------------------
 
 
@@ -297,7 +415,7 @@ async def test_a_session_that_ended_elsewhere_is_closed_here_once_and_nobody_is_
     signed_in = await register(world)
     session = world.accounts.authenticate(signed_in.access_token).session
     for _ in range(3):
-        world.accounts.note_ended(session)
+        world.ended.note(session)
     assert (world.closed, world.told) == ([session], [])
     with pytest.raises(errors.SessionEnded):
         world.accounts.authenticate(signed_in.access_token)
@@ -332,7 +450,8 @@ def test_a_notice_that_was_lost_is_read_from_the_store_and_the_store_may_be_away
         assert (world.closed, world.told) == ([session], [])
         await asyncio.sleep(5 * POLL_S)
         assert world.closed == [session]
-        assert min(world.sessions.asked_s) >= SETTINGS.access_ttl_s + SETTINGS.grace_s
+        assert world.sessions.asked_s[0] >= TOKEN_LIFE_S, "at the start, all whose tokens may be alive"
+        assert world.sessions.asked_s[-1] < 2 * 60 + POLL_S, "later, what is new and a margin"
         await world.accounts.close()
 
     run(scenario())
@@ -343,14 +462,12 @@ def test_ended_sessions_are_forgotten_when_no_token_of_theirs_can_be_alive() -> 
         world = World()
         await world.accounts.open()
         ended = SessionId("019b0000-0000-7000-8000-0000000000ff")
-        world.accounts.note_ended(ended)
-        world.now_s += 900 + 30 - 1
-        await asyncio.sleep(POLL_S + 1)
-        world.accounts.note_ended(ended)
+        world.ended.note(ended)
+        await asyncio.sleep(TOKEN_LIFE_S - 1)
+        world.ended.note(ended)
         assert world.closed == [ended]
-        world.now_s += 60
-        await asyncio.sleep(POLL_S + 1)
-        world.accounts.note_ended(ended)
+        await asyncio.sleep(60 + POLL_S + 1)
+        world.ended.note(ended)
         assert world.closed == [ended, ended]
         await world.accounts.close()
 
