@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -10,6 +11,7 @@ import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tests import contract
 from tests.client import Socket
@@ -36,7 +38,7 @@ class Official(Socket):
         self.client = self
         self.lives: list[dict[str, Any]] = []
         self._driver = driver
-        self._name = name
+        self.name = name
         self._asked = itertools.count()
         self._answers: dict[int, asyncio.Future[Any]] = {}
 
@@ -61,7 +63,7 @@ class Official(Socket):
         return await self._ask(timeout, {"do": "ask", "event": name} | ({} if payload is None else {"payload": payload}))
 
     async def disconnect(self) -> None:
-        self._driver.tell({"do": "close", "socket": self._name})
+        self._driver.tell({"do": "close", "socket": self.name})
 
     async def ask_with_bytes(self, name: str) -> Any:
         """Send a request with binary fields; return its ack."""
@@ -72,16 +74,16 @@ class Official(Socket):
     async def _ask(self, timeout_s: float, command: dict[str, Any]) -> Any:
         number = next(self._asked)
         self._answers[number] = answer = asyncio.get_running_loop().create_future()
-        self._driver.tell({**command, "socket": self._name, "id": number})
+        self._driver.tell({**command, "socket": self.name, "id": number})
         return await asyncio.wait_for(answer, timeout_s)
 
     def renew(self, token: str) -> None:
         """Let the client show another token from the next connect on."""
-        self._driver.tell({"do": "renew", "socket": self._name, "token": token})
+        self._driver.tell({"do": "renew", "socket": self.name, "token": token})
 
     def reopen(self) -> None:
         """Connect again after a disconnect that was meant to be final."""
-        self._driver.tell({"do": "reopen", "socket": self._name})
+        self._driver.tell({"do": "reopen", "socket": self.name})
 
     def heard(self, line: dict[str, Any]) -> None:
         """Take a line of the driver."""
@@ -96,6 +98,37 @@ class Official(Socket):
             self._changed.set()
 
 
+class Stranger(Official):
+    """A client of a namespace of which the contract knows nothing. It acks whatever it is asked with the same values."""
+
+    def _take(self, name: str, *values: Any) -> None:
+        self.got.append((name, revive(list(values))))
+        self._changed.set()
+
+    async def values(self, event: str, *values: Any) -> list[Any]:
+        """Emit an event; return the values of its ack."""
+        answer: list[Any] = revive(await self._ask(10, {"do": "call", "event": event, "values": plain(list(values))}))
+        return answer
+
+
+def plain(value: Any) -> Any:
+    """Write bytes as JSON can say them."""
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return {key: plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def revive(value: Any) -> Any:
+    """Undo `plain`."""
+    if isinstance(value, list):
+        return [revive(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return base64.b64decode(value["$bytes"]) if "$bytes" in value else {key: revive(one) for key, one in value.items()}
+
+
 class Driver:
     """A process of Node with official clients in it."""
 
@@ -103,12 +136,21 @@ class Driver:
         self._process = process
         self._clients: dict[str, Official] = {}
 
-    def open(self, url: str, token: str | None, transports: list[str] | None = None, **options: Any) -> Official:
-        """Make a client and let it connect; without `transports` it does as it does by default."""
+    def open(
+        self, url: str, token: str | None, transports: list[str] | None = None, *, beside: Official | None = None, **options: Any
+    ) -> Official:
+        """Make a client and let it connect; without `transports` it does as it does by default.
+
+        Args:
+            url: May have the path of a namespace.
+            beside: Another client, on whose connection it goes.
+        """
         name = f"s{len(self._clients)}"
-        client = self._clients[name] = Official(self, name)
+        kind = Stranger if urlsplit(url).path not in ("", "/") else Official
+        client = self._clients[name] = kind(self, name)
         options = {**QUICK, **options} | ({} if transports is None else {"transports": transports})
-        self.tell({"do": "open", "socket": name, "url": url, "token": token, "options": options})
+        more = {} if beside is None else {"beside": beside.name}
+        self.tell({"do": "open", "socket": name, "url": url, "token": token, "options": options, **more})
         return client
 
     def tell(self, command: dict[str, Any]) -> None:

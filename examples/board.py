@@ -1,0 +1,42 @@
+"""A namespace of your own beside the server's: boards that several people draw on.
+
+    PYTHONPATH=examples REALTIME_EXTENSIONS=board:register .venv/bin/realtime serve
+
+A client connects to `/board` with the access token that it has for `/`, and asks:
+
+    open (board) -> {"people": [...]}      and hears "drawn" (username, stroke) from then on
+    draw (board, stroke: bytes) -> {"ok": true}
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import socketio
+
+from realtime import errors
+
+if TYPE_CHECKING:
+    from realtime.gateway.extensions import Extensions
+
+
+class Board(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: dict[str, Any] | None = None) -> None:
+        # The access token was checked before this is called; this is whom it speaks for.
+        await self.save_session(sid, {"name": environ["realtime.principal"].user.username})
+
+    async def on_open(self, sid: str, board: str) -> dict[str, Any]:
+        await self.enter_room(sid, board)
+        people = [await self.get_session(one) for one, _ in self.server.manager.get_participants(self.namespace, board)]
+        return {"people": sorted({one["name"] for one in people})}
+
+    async def on_draw(self, sid: str, board: str, stroke: bytes) -> dict[str, Any]:
+        if board not in self.rooms(sid):
+            raise errors.NotSubscribed("Open the board first.")  # the ack says {"ok": false, "error": {...}}
+        name = (await self.get_session(sid))["name"]
+        await self.emit("drawn", (name, stroke), room=board, skip_sid=sid)
+        return {"ok": True}
+
+
+def register(server: Extensions) -> None:
+    server.register_namespace(Board("/board"))
