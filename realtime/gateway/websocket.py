@@ -7,13 +7,18 @@ frame could no longer be encoded once for everybody.
 from __future__ import annotations
 
 import base64
+import codecs
 import enum
 import hashlib
 
+from realtime.gateway import masking
+
+_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTINUATION = 0x0
+_PIECE_BYTES = 1 << 12
 _FIN, _RSV, _OPCODE, _MASK = 0x80, 0x70, 0x0F, 0x80
 
 
@@ -82,6 +87,9 @@ def split(frames: bytes) -> list[tuple[int, bytes]]:
 class Reader:
     """Takes bytes as they come and returns whole messages and control frames.
 
+    A message that is whole in what came is cut out of it. Of one that is not, each piece is unmasked and checked when it
+    comes, so that wrong text is refused at once (RFC 6455 §8.1 allows to wait) and a big message is not copied again and again.
+
     Args:
         limit_bytes: Size of a message at most, over all its fragments.
 
@@ -89,14 +97,12 @@ class Reader:
         violation: What the peer did wrong. Nothing is read any more once it is set.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_limit_bytes", "_needed", "_opcode", "violation")
+    __slots__ = ("_head", "_limit_bytes", "_message", "violation")
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._buffer: bytearray | None = None
-        self._needed = 0
-        self._opcode = 0
-        self._fragments: bytearray | None = None
+        self._head = b""  # the beginning of a frame that says too little yet
+        self._message: _Message | None = None
         self.violation: Violation | None = None
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
@@ -106,87 +112,138 @@ class Reader:
         """
         if self.violation is not None:
             return []
-        if self._buffer is not None:
-            self._buffer += data
-            if len(self._buffer) < self._needed:
-                return []  # do not parse the same beginning with every segment
-            data, self._buffer = bytes(self._buffer), None
         found: list[tuple[int, bytes]] = []
         at = 0
         try:
+            if self._message is not None and self._message.missing:
+                at = self._go_on(data, 0, found)
+            elif self._head:
+                data, self._head = self._head + data, b""
             while at < len(data):
                 end = self._frame(data, at, found)
                 if end < 0:
-                    self._needed = -end - at
-                    self._buffer = bytearray(data[at:])
+                    self._head = data[at:]
                     break
                 at = end
         except Violation as violation:
             self.violation = violation
-            self._fragments = None
+            self._message = None
         return found
 
     def _frame(self, data: bytes, at: int, found: list[tuple[int, bytes]]) -> int:
-        """Read one frame; return where it ends, or minus the place up to which more is needed."""
+        """Read one frame; return where it ends, or -1 when more is needed to begin with."""
         have = len(data)
         if have < at + 2:
-            return -(at + 2)
+            return -1
         first, second = data[at], data[at + 1]
         opcode, size, head = first & _OPCODE, second & 0x7F, at + 2
         if first & _RSV:
             raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits are set and no extension was negotiated")
         if not second & _MASK:
             raise Violation(CloseCode.PROTOCOL_ERROR, "frames of clients are masked")  # §5.1
+        message = self._message
         if opcode & 0x8:
             if opcode > PONG:
                 raise Violation(CloseCode.PROTOCOL_ERROR, "unknown control opcode")
             if size > 125 or not first & _FIN:
                 raise Violation(CloseCode.PROTOCOL_ERROR, "control frames are short and whole")  # §5.5
+        elif opcode == _CONTINUATION:
+            if message is None:
+                raise Violation(CloseCode.PROTOCOL_ERROR, "nothing to continue")
         elif opcode > BINARY:
             raise Violation(CloseCode.PROTOCOL_ERROR, "unknown opcode")
+        elif message is not None:
+            raise Violation(CloseCode.PROTOCOL_ERROR, "a new message inside a fragmented one")
         if size >= 126:
             width = 2 if size == 126 else 8
             if have < head + width:
-                return -(head + width)
+                return -1
             size = int.from_bytes(data[head : head + width], "big")
             head += width
             if size < (126 if width == 2 else 1 << 16) or size >> 63:
                 raise Violation(CloseCode.PROTOCOL_ERROR, "a length is written in its shortest form")  # §5.2
-        if not opcode & 0x8 and size + len(self._fragments or b"") > self._limit_bytes:
+        is_control = opcode & 0x8
+        if not is_control and size + (0 if message is None else message.size) > self._limit_bytes:
             raise Violation(CloseCode.TOO_BIG, f"a message has at most {self._limit_bytes} bytes")
-        end = head + 4 + size
-        if have < end:
-            return -end
-        payload = _unmask(data[head : head + 4], data[head + 4 : end])
-        if opcode & 0x8:
-            found.append((opcode, _checked_close(payload) if opcode == CLOSE else payload))
-        else:
-            self._data(first & _FIN, opcode, payload, found)
+        body = head + 4
+        end = body + size
+        if have < body or (is_control and have < end):
+            return -1
+        mask = data[head:body]
+        if is_control or (message is None and first & _FIN and have >= end):
+            payload = bytearray(data[body:end])
+            masking.apply(mask, payload)
+            whole = bytes(payload)
+            if opcode == CLOSE:
+                _check_close(whole)
+            elif opcode == TEXT and not whole.isascii():
+                _check_utf8(whole)
+            found.append((opcode, whole))
+            return end
+        if message is None:
+            message = self._message = _Message(opcode)
+        message.begin(first & _FIN, mask, size)
+        return self._go_on(data, body, found)
+
+    def _go_on(self, data: bytes, at: int, found: list[tuple[int, bytes]]) -> int:
+        """Take what belongs to the frame that has begun; return where that ends."""
+        message = self._message
+        assert message is not None  # both callers looked
+        end = message.take(data, at)
+        if message.is_whole:
+            self._message = None
+            found.append((message.opcode, b"".join(message.pieces)))
         return end
 
-    def _data(self, fin: int, opcode: int, payload: bytes, found: list[tuple[int, bytes]]) -> None:
-        if opcode == _CONTINUATION:
-            if self._fragments is None:
-                raise Violation(CloseCode.PROTOCOL_ERROR, "nothing to continue")
-            self._fragments += payload
-            if not fin:
-                return
-            opcode, payload, self._fragments = self._opcode, bytes(self._fragments), None
-        elif self._fragments is not None:
-            raise Violation(CloseCode.PROTOCOL_ERROR, "a new message inside a fragmented one")
-        elif not fin:
-            self._opcode, self._fragments = opcode, bytearray(payload)
-            return
-        if opcode == TEXT and not payload.isascii():
-            _check_utf8(payload)
-        found.append((opcode, payload))
 
+class _Message:
+    """A message of which not everything is here.
 
-def _unmask(mask: bytes, payload: bytes) -> bytes:
-    # One XOR over a big integer: linear, and faster in CPython than any loop over bytes.
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
+    Attributes:
+        size: Of what is here.
+        missing: Bytes of the frame that has begun.
+    """
+
+    __slots__ = ("_decoder", "_fin", "_mask", "missing", "opcode", "pieces", "size")
+
+    def __init__(self, opcode: int) -> None:
+        self.opcode = opcode
+        self.pieces: list[bytearray] = []
+        self.size = 0
+        self.missing = 0
+        self._fin = 0
+        self._mask = b""
+        self._decoder = _utf8_decoder() if opcode == TEXT else None
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self._fin) and not self.missing
+
+    def begin(self, fin: int, mask: bytes, size: int) -> None:
+        self._fin = fin
+        self._mask = mask
+        self.missing = size
+
+    def take(self, data: bytes, at: int) -> int:
+        """Take what belongs to the frame; return where that ends."""
+        piece = bytearray(memoryview(data)[at : at + self.missing])
+        masking.apply(self._mask, piece)
+        size = len(piece)
+        self.size += size
+        self.missing -= size
+        turn = size & 3
+        if turn:
+            self._mask = self._mask[turn:] + self._mask[:turn]
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(piece, self.is_whole)
+            except UnicodeDecodeError as error:
+                raise Violation(CloseCode.INVALID_DATA, "text is UTF-8") from error  # §8.1
+        if self.pieces and len(self.pieces[-1]) < _PIECE_BYTES:
+            self.pieces[-1] += piece  # an object for every byte would be a hundred times the message
+        else:
+            self.pieces.append(piece)
+        return at + size
 
 
 def _check_utf8(payload: bytes) -> None:
@@ -196,7 +253,7 @@ def _check_utf8(payload: bytes) -> None:
         raise Violation(CloseCode.INVALID_DATA, "text is UTF-8") from error  # §8.1
 
 
-def _checked_close(payload: bytes) -> bytes:
+def _check_close(payload: bytes) -> None:
     if len(payload) == 1:
         raise Violation(CloseCode.PROTOCOL_ERROR, "half a close code")
     if payload:
@@ -205,4 +262,3 @@ def _checked_close(payload: bytes) -> bytes:
         if not (3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))):
             raise Violation(CloseCode.PROTOCOL_ERROR, "no such close code")
         _check_utf8(payload[2:])
-    return payload
