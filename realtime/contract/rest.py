@@ -28,6 +28,7 @@ from realtime.contract.types import (
     User,
     UserId,
     Username,
+    Written,
 )
 
 MAX_SEQ = 2**53 - 1  # what every client's numbers hold exactly (RFC 7493 §2.2)
@@ -186,17 +187,17 @@ class Users(Answer):
     users: list[User]
 
 
-class SendMessage(Request):
+class SendMessage(Written):
     client_id: ClientId
     body: Body
 
 
-class EditMessage(Request):
+class EditMessage(Written):
     body: Body
     client_id: ClientId | None = None
 
 
-class DeleteMessage(Request):
+class DeleteMessage(Written):
     client_id: ClientId | None = None
 
 

@@ -24,6 +24,7 @@ from realtime.contract.types import (
     Time,
     User,
     UserId,
+    Written,
 )
 
 
@@ -58,7 +59,7 @@ class RoomUnsubscribe(Request):
     rooms: Annotated[list[RoomId | RoomRef], Meta(min_length=1, max_length=1000)]
 
 
-class MessageSend(Request):
+class MessageSend(Written):
     """Write a message. The ack comes after PostgreSQL committed it."""
 
     room: RoomId
@@ -66,7 +67,7 @@ class MessageSend(Request):
     body: Body
 
 
-class MessageEdit(Request):
+class MessageEdit(Written):
     """Change the text of one's own message (admins: of any)."""
 
     room: RoomId
@@ -75,7 +76,7 @@ class MessageEdit(Request):
     client_id: ClientId | None = None
 
 
-class MessageDelete(Request):
+class MessageDelete(Written):
     """Delete one's own message (admins: any). Its text is erased from the store."""
 
     room: RoomId

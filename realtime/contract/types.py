@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,8 @@ DEFAULT_PAGE = 50
 _END = r"$(?!\n)"
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 _LINE = rf"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*{_END}"
+_is_text = re.compile(_TEXT).match
+_CLIENT_ID = rf"^[\x21-\x7e]+{_END}"
 
 type_id = Annotated[str, Meta(min_length=1, max_length=64, description="A server-made id (UUID).")]
 RoomId = type_id
@@ -35,7 +38,7 @@ ClientId = Annotated[
     Meta(
         min_length=1,
         max_length=128,
-        pattern=rf"^[\x21-\x7e]+{_END}",
+        extra_json_schema={"pattern": _CLIENT_ID},
         description="The client's own id of this request, unique per sender and room for ever. Sending it again is safe: "
         "the first answer comes back. Printable ASCII without spaces; a UUID is a good choice.",
     ),
@@ -45,7 +48,7 @@ Body = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_BODY_CHARS,
-        pattern=_TEXT,
+        extra_json_schema={"pattern": _TEXT},
         description="Plain text, at most 8,000 characters, no control characters but tab and line ends.",
     ),
 ]
@@ -72,6 +75,18 @@ Time = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", ext
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a client sends: unknown fields are refused."""
+
+
+class Written(Request):
+    """A request with a `client_id`, a `body`, or both: msgspec's own check of a pattern takes 0.6 µs, this one 0.2."""
+
+    def __post_init__(self) -> None:
+        client_id: str | None = getattr(self, "client_id", None)
+        if client_id is not None and not (client_id.isascii() and client_id.isprintable() and " " not in client_id):
+            raise ValueError(f"Expected `str` matching regex {_CLIENT_ID!r} - at `$.client_id`")
+        body: str | None = getattr(self, "body", None)
+        if body is not None and not body.isprintable() and not _is_text(body):
+            raise ValueError(f"Expected `str` matching regex {_TEXT!r} - at `$.body`")
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

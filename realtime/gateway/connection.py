@@ -163,6 +163,11 @@ class Connection:
         try:
             if self._binary is not None:
                 raise socketio.InvalidPacket("a text packet where an attachment was announced")
+            if self._inside:
+                plain = socketio.plain_event(data)
+                if plain is not None and self._shared.application is not None:
+                    self._shared.application.event(self, *plain)
+                    return
             self._packet(socketio.decode(data), data)
         except socketio.InvalidPacket:
             self.violated()

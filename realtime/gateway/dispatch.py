@@ -207,7 +207,7 @@ class Dispatch:
     @staticmethod
     async def _drain(peer: Peer) -> None:
         while peer.waiting:
-            await peer.waiting.popleft()()
+            await peer.waiting.pop(0)()
         peer.tail = None
 
     # -- messages ---------------------------------------------------------------------------------

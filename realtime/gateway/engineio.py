@@ -8,14 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from realtime.gateway import websocket
-
-if TYPE_CHECKING:
-    from collections import deque
 
 PROTOCOL = "4"
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
@@ -72,16 +68,19 @@ def framed(packet: bytes) -> bytes:
     return websocket.frame(packet)
 
 
-def take_payload(queue: deque[bytes], limit_bytes: int) -> bytes:
+def take_payload(queue: list[bytes], limit_bytes: int) -> bytes:
     """Take the next payload off a queue of packets: at least one packet, and no more than clients take at once.
 
     A close packet comes alone: the official client drops what came before it in the same payload and was not handled yet.
     """
-    taken = [queue.popleft()]
-    size = len(taken[0])
-    while queue and len(taken) < MAX_POLLED and size + len(queue[0]) < limit_bytes and queue[0] != CLOSE:
-        taken.append(queue.popleft())
-        size += len(taken[-1]) + 1
+    count, size = 1, len(queue[0])
+    for packet in queue[1:MAX_POLLED]:
+        if size + len(packet) >= limit_bytes or packet == CLOSE:
+            break
+        count += 1
+        size += len(packet) + 1
+    taken = queue[:count]
+    del queue[:count]
     return _SEPARATOR.join(taken)
 
 

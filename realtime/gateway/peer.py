@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,7 +35,7 @@ class Peer:
         self.rooms: set[RoomId] = set()
         self.signals: dict[RoomId, TokenBucket] = {}
         self.tail: Task[None] | None = None
-        self.waiting: deque[Callable[[], Coroutine[None, None, None]]] = deque()
+        self.waiting: list[Callable[[], Coroutine[None, None, None]]] = []
         self.closed = False
 
     def write(self, frames: bytes) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from realtime.gateway import engineio, websocket
@@ -101,7 +100,7 @@ class Session:
         self._engine = engine
         self._awaited_at_s = 0.0
         self._poll: asyncio.Future[None] | None = None
-        self._queue: deque[bytes] = deque()  # packets that wait for a poll
+        self._queue: list[bytes] = []  # packets that wait for a poll; an empty deque would cost half a kilobyte each
         self._queued_bytes = 0
 
     def begin(self) -> None:

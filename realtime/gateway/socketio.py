@@ -21,7 +21,9 @@ RESERVED = frozenset({"connect", "connect_error", "disconnect", "disconnecting",
 """Names that servers and clients of Socket.IO give their own events, and python-socketio's for every event."""
 MAX_ATTACHMENTS = 10
 _HEAD = re.compile(rb"([0-6])(?:(\d{1,4})-)?(?:(/[^,]{0,255}),?)?(\d{1,19})?")
+_PLAIN = re.compile(rb'2(\d{1,19})?\["([\x20\x21\x23-\x5b\x5d-\x7e]+)",').match
 _NAME = re.compile(rb'\["([\x20\x21\x23-\x5b\x5d-\x7e]*)"([,\]])')
+_CLOSING_BRACKET = 0x5D
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _values = msgspec.json.Decoder(list[Any]).decode
 _name = msgspec.json.Decoder(str).decode
@@ -62,6 +64,20 @@ def decode(message: bytes) -> Packet:
     if binary and not 1 <= attachments <= MAX_ATTACHMENTS:
         raise InvalidPacket(f"a packet has 1 to {MAX_ATTACHMENTS} attachments")
     return Packet(kind, head[3] or ROOT, int(head[4]) if head[4] else None, attachments, message[head.end() :])
+
+
+def plain_event(message: bytes) -> tuple[str, bytes, int | None] | None:
+    """Take apart, in one step, what nearly every packet is: an event with arguments in the namespace `/`.
+
+    Returns:
+        Name, arguments and packet id, as `decode` and `event` find them; None: it is something else.
+    """
+    head = _PLAIN(message)
+    if head is None or message[-1] != _CLOSING_BRACKET:
+        return None
+    packet_id, name = head.groups()
+    arguments = message[head.end() : -1]
+    return (name.decode(), arguments, None if packet_id is None else int(packet_id)) if arguments else None
 
 
 def event(data: bytes) -> tuple[str, bytes]:
@@ -132,7 +148,7 @@ def _walk(value: Any) -> Iterator[Any]:
 
 def event_frame(name: str, payload: bytes, namespace: bytes = ROOT) -> bytes:
     """Encode an event with one argument, given as JSON, as a WebSocket frame."""
-    return frame(b'42%b["%b",%b]' % (_head(namespace), name.encode(), payload))
+    return frame(b'42%b["%b",%b]' % (b"" if namespace is ROOT else _head(namespace), name.encode(), payload))
 
 
 def event_of(frame: bytes) -> tuple[str, bytes]:
@@ -150,7 +166,7 @@ def event_of(frame: bytes) -> tuple[str, bytes]:
 
 def ack_frame(packet_id: int, answer: bytes, namespace: bytes = ROOT) -> bytes:
     """Encode an ack with one argument, given as JSON."""
-    return frame(b"43%b%d[%b]" % (_head(namespace), packet_id, answer))
+    return frame(b"43%b%d[%b]" % (b"" if namespace is ROOT else _head(namespace), packet_id, answer))
 
 
 def connect_frame(sid: str) -> bytes:

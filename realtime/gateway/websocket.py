@@ -54,13 +54,16 @@ def accept_key(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest()).decode()
 
 
+_SHORT_TEXT = [bytes((_FIN | TEXT, size)) for size in range(126)]
+
+
 def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     """Encode a whole message, or a control frame, as one unmasked frame."""
     size = len(payload)
     if size < 126:
-        return bytes((_FIN | opcode, size)) + payload
+        return (_SHORT_TEXT[size] if opcode == TEXT else bytes((_FIN | opcode, size))) + payload
     if size < 1 << 16:
-        return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big") + payload
+        return bytes((_FIN | opcode, 126, size >> 8, size & 0xFF)) + payload
     return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
 
 
@@ -120,7 +123,7 @@ class Reader:
             elif self._head:
                 data, self._head = self._head + data, b""
             while at < len(data):
-                end = self._frame(data, at, found)
+                end = self._plain(data, at, found) or self._frame(data, at, found)
                 if end < 0:
                     self._head = data[at:]
                     break
@@ -129,6 +132,28 @@ class Reader:
             self.violation = violation
             self._message = None
         return found
+
+    def _plain(self, data: bytes, at: int, found: list[tuple[int, bytes]]) -> int:
+        """Read a whole ASCII text in one frame, which nearly every frame is; return where it ends, or 0: it is another."""
+        have = len(data)
+        if have < at + 8 or data[at] != _FIN | TEXT or self._message is not None:
+            return 0
+        size, head = data[at + 1] ^ _MASK, at + 2
+        if size == 126:
+            size, head = data[at + 2] << 8 | data[at + 3], at + 4
+            if size < 126:
+                return 0
+        elif size > 126:  # unmasked, or very long
+            return 0
+        end = head + 4 + size
+        if end > have or size > self._limit_bytes:
+            return 0
+        payload = bytearray(data[head + 4 : end])
+        masking.apply(data[head : head + 4], payload)
+        if not payload.isascii():
+            return 0
+        found.append((TEXT, bytes(payload)))
+        return end
 
     def _frame(self, data: bytes, at: int, found: list[tuple[int, bytes]]) -> int:
         """Read one frame; return where it ends, or -1 when more is needed to begin with."""

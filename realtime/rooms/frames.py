@@ -30,7 +30,7 @@ class EventCodec:
 
     def encode(self, event: Event) -> Frame:
         """Encode an event once, for everybody."""
-        return Frame(self._frame(event.kind.value, encode_event(event)))
+        return Frame(self._frame(event.kind, encode_event(event)))
 
     def json(self, frame: Frame) -> bytes:
         """Return the event's JSON object out of a frame."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import deque
 
 import msgspec
 import pytest
@@ -70,7 +69,7 @@ def test_what_waited_for_a_poll_becomes_the_same_frames_again(bodies: list[bytes
 @settings(deadline=None, max_examples=60)
 @given(st.lists(message, min_size=1, max_size=engineio.MAX_POLLED))
 def test_a_payload_is_read_as_what_a_websocket_would_have_brought(messages: list[tuple[int, bytes]]) -> None:
-    queue = deque(polled(b"".join(frame(body, opcode) for opcode, body in messages)))
+    queue = polled(b"".join(frame(body, opcode) for opcode, body in messages))
     read = []
     while queue:  # a close packet begins a payload of its own
         read += packets(take_payload(queue, 1 << 20), engineio.MAX_POLLED)
@@ -81,7 +80,7 @@ def test_a_payload_is_read_as_what_a_websocket_would_have_brought(messages: list
 
 
 def test_a_payload_has_as_many_packets_as_clients_take_and_the_rest_waits_in_order() -> None:
-    queue = deque(b"4%d" % number for number in range(40))
+    queue = [b"4%d" % number for number in range(40)]
     sizes, seen = [], []
     while queue:
         taken = take_payload(queue, 1 << 20).split(b"\x1e")
@@ -92,19 +91,19 @@ def test_a_payload_has_as_many_packets_as_clients_take_and_the_rest_waits_in_ord
 
 
 def test_a_close_comes_in_a_payload_of_its_own() -> None:
-    queue = deque([b"4first", b"4last", b"1"])
+    queue = [b"4first", b"4last", b"1"]
     assert [take_payload(queue, 1000), take_payload(queue, 1000)] == [b"4first\x1e4last", b"1"]
 
 
 def test_a_payload_fills_the_limit_to_the_byte_and_not_beyond() -> None:
-    assert take_payload(deque([b"x" * 49, b"y" * 50]), 100) == b"x" * 49 + b"\x1e" + b"y" * 50
-    queue = deque([b"x" * 50, b"y" * 50])
+    assert take_payload([b"x" * 49, b"y" * 50], 100) == b"x" * 49 + b"\x1e" + b"y" * 50
+    queue = [b"x" * 50, b"y" * 50]
     assert take_payload(queue, 100) == b"x" * 50
-    assert queue == deque([b"y" * 50])
+    assert queue == [b"y" * 50]
 
 
 def test_a_packet_larger_than_a_payload_goes_alone_and_is_not_stuck() -> None:
-    queue = deque([b"x" * 500, b"y"])
+    queue = [b"x" * 500, b"y"]
     assert take_payload(queue, 100) == b"x" * 500
     assert take_payload(queue, 100) == b"y"
 
@@ -112,7 +111,7 @@ def test_a_packet_larger_than_a_payload_goes_alone_and_is_not_stuck() -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\x1e", b"")), min_size=1, max_size=60), st.integers(1, 200))
 def test_nothing_is_lost_or_reordered_whatever_the_limit(waiting: list[bytes], limit_bytes: int) -> None:
-    queue, seen = deque(waiting), []
+    queue, seen = list(waiting), []
     while queue:
         payload = take_payload(queue, limit_bytes)
         taken = payload.split(b"\x1e")

@@ -205,3 +205,28 @@ def test_the_frames_of_a_connection_are_as_the_protocol_document_shows_them() ->
 def test_a_binary_frame_is_no_event() -> None:
     with pytest.raises(ValueError, match=r".+"):
         event_of(frame(b"\x00\x01", BINARY))
+
+
+# -- the short way ----------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.one_of(
+        st.from_regex(rb"2[0-9]{0,3}(/[a-z]{1,3},)?\[\"[ -~]{0,6}\",?.{0,12}\]?", fullmatch=True),
+        st.binary(max_size=40).map(lambda tail: b'27["message.send",' + tail),
+    )
+)
+def test_the_short_way_for_plain_events_finds_what_the_long_way_finds(message: bytes) -> None:
+    plain = socketio.plain_event(message)
+    if plain is not None:
+        packet = socketio.decode(message)
+        assert (packet.kind, packet.namespace, packet.attachments) == (socketio.EVENT, socketio.ROOT, 0)
+        assert plain == (*socketio.event(packet.data), packet.id)
+
+
+def test_the_short_way_is_taken_by_what_clients_send() -> None:
+    assert socketio.plain_event(b'212["message.send",{"body":"hi"}]') == ("message.send", b'{"body":"hi"}', 12)
+    assert socketio.plain_event(b'2["signal",{"kind":"typing"}]') == ("signal", b'{"kind":"typing"}', None)
+    assert socketio.plain_event(b'2/other,["signal",{}]') is None
+    assert socketio.plain_event(b'2["signal"]') is None
