@@ -150,6 +150,11 @@ class MemberNotFound(RealtimeError):
     default = "This user is not a member of the room."
 
 
+class BanNotFound(RealtimeError):
+    code, status = "ban_not_found", 404
+    default = "This user is not banned from the room."
+
+
 class MessageNotFound(RealtimeError):
     code, status = "message_not_found", 404
     default = "There is no message with this seq in the room, or it was deleted."
@@ -163,6 +168,11 @@ class NotAMember(RealtimeError):
 class NotSubscribed(RealtimeError):
     code, status = "not_subscribed", 403
     default = "Subscribe to the room on this connection first."
+
+
+class Banned(RealtimeError):
+    code, status = "banned", 403
+    default = "This user is banned from the room, until an admin or owner of it lifts the ban."
 
 
 class Forbidden(RealtimeError):

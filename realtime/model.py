@@ -71,6 +71,8 @@ class EventKind(enum.StrEnum):
     MEMBER_LEFT = "member.left"
     MEMBER_REMOVED = "member.removed"
     MEMBER_ROLE_CHANGED = "member.role_changed"
+    MEMBER_BANNED = "member.banned"
+    MEMBER_UNBANNED = "member.unbanned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,15 @@ class Member:
     user: User
     role: Role
     joined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Somebody who may not become a member of a room; `actor` is who said so."""
+
+    user: User
+    actor: UserId
+    at: datetime
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

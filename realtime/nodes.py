@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from realtime.contract.rest import MAX_SEQ
 from realtime.model import RoomId, SessionId, UserId
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ class Told(_Message, frozen=True):
 
 
 class Expelled(_Message, frozen=True):
+    """`seq`: of the event that says so. Nodes of the version before do not tell it; then whoever is there goes."""
+
     user: str
     room: str
     reason: str
+    seq: int = MAX_SEQ
 
 
 class PresenceChanged(_Message, frozen=True):
@@ -80,10 +84,10 @@ class Nodes:
         self.dispatch.tell_user(user, name, payload)
         self._publish(_encode(Told(user, name, payload.decode())))
 
-    def expel(self, user: UserId, room: RoomId, reason: str) -> None:
+    def expel(self, user: UserId, room: RoomId, reason: str, seq: int) -> None:
         """Stop a room for a user, here and elsewhere, ahead of the event that says so."""
-        self.dispatch.expel(user, room, reason)
-        self._publish(_encode(Expelled(user, room, reason)))
+        self.dispatch.expel(user, room, reason, seq)
+        self._publish(_encode(Expelled(user, room, reason, seq)))
 
     def presence_changed(self, change: bytes) -> None:
         self._publish(_encode(PresenceChanged(change)))
@@ -109,7 +113,7 @@ class Nodes:
         elif isinstance(found, Told):
             self.dispatch.tell_user(UserId(found.user), found.name, found.payload.encode())
         elif isinstance(found, Expelled):
-            self.dispatch.expel(UserId(found.user), RoomId(found.room), found.reason)
+            self.dispatch.expel(UserId(found.user), RoomId(found.room), found.reason, found.seq)
         elif isinstance(found, PresenceChanged):
             self.presence.received(found.change)
         else:

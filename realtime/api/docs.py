@@ -9,7 +9,7 @@ from realtime.api import fields, samples
 from realtime.api.markup import Child, Html, join, paragraphs, prose, slug, table, tag
 from realtime.errors import all_errors
 
-METHODS = ("get", "post", "patch", "delete")
+METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def style() -> bytes:

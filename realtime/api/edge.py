@@ -85,7 +85,7 @@ class Edge:
         )
 
     def _other_methods(self, taken: Iterable[str]) -> Handler:
-        methods = [method for method in ("GET", "HEAD", "POST", "PATCH", "DELETE") if method in taken]
+        methods = [method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if method in taken]
         if "GET" in methods:
             methods.insert(1, "HEAD")
         allow = ", ".join((*methods, "OPTIONS"))

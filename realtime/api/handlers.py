@@ -8,7 +8,7 @@ import msgspec
 
 from realtime.api.route import Call, NoInput, Reply
 from realtime.contract import rest
-from realtime.contract.types import Account, Answer, Member, Room, User, time
+from realtime.contract.types import Account, Answer, Ban, Member, Room, User, time
 from realtime.errors import InvalidRequest
 from realtime.model import UserId, is_uuid
 
@@ -205,6 +205,26 @@ async def change_member(call: Call[rest.ChangeMember, NoInput]) -> Reply:
 
 async def remove_member(call: Call[NoInput, NoInput]) -> Reply:
     await call.services.rooms.remove_member(call.user_id, call.room, call.path["user"])
+    return Reply(204)
+
+
+async def list_bans(call: Call[NoInput, rest.ListMembers]) -> Reply:
+    query = call.query
+    bans, has_more = await call.services.rooms.bans(call.user_id, call.room, query.after, query.limit)
+    return Reply(200, rest.Bans(bans=[Ban.of(ban) for ban in bans], has_more=has_more))
+
+
+async def get_ban(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, Ban.of(await call.services.rooms.get_ban(call.user_id, call.room, call.path["user"])))
+
+
+async def ban(call: Call[NoInput, NoInput]) -> Reply:
+    made, is_new = await call.services.rooms.ban(call.user_id, call.room, call.path["user"])
+    return Reply(201 if is_new else 200, Ban.of(made))
+
+
+async def unban(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.rooms.unban(call.user_id, call.room, call.path["user"])
     return Reply(204)
 
 

@@ -8,11 +8,12 @@ from realtime import errors
 from realtime.api import handlers
 from realtime.api.route import Auth, Route
 from realtime.contract import rest
-from realtime.contract.types import Account, Member, Room
+from realtime.contract.types import Account, Ban, Member, Room
 
 PREFIX = "/api/v1"
 
 _ROOM = (errors.RoomNotFound,)
+_MODERATE = (*_ROOM, errors.NotAMember, errors.Forbidden, errors.DirectRoomFixed)
 _WRITE = (errors.RoomNotFound, errors.NotAMember, errors.RateLimited, errors.ClientIdConflict)
 
 ROUTES: tuple[Route[Any, Any], ...] = (
@@ -152,7 +153,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         summary="Become a member of a public room; again is harmless.",
         handler=handlers.join_room,
         answers={200: Room},
-        errors=(*_ROOM, errors.DirectRoomFixed),
+        errors=(*_ROOM, errors.Banned, errors.DirectRoomFixed),
     ),
     Route(
         method="POST",
@@ -184,7 +185,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         handler=handlers.add_member,
         body=rest.AddMember,
         answers={201: Member, 200: Member},
-        errors=(*_ROOM, errors.UserNotFound, errors.NotAMember, errors.Forbidden, errors.DirectRoomFixed),
+        errors=(*_ROOM, errors.UserNotFound, errors.NotAMember, errors.Banned, errors.Forbidden, errors.DirectRoomFixed),
     ),
     Route(
         method="PATCH",
@@ -222,6 +223,47 @@ ROUTES: tuple[Route[Any, Any], ...] = (
             errors.LastOwner,
             errors.DirectRoomFixed,
         ),
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/rooms/{{room}}/bans",
+        name="list_bans",
+        tag="Members",
+        summary="List who is banned from a room, by ascending user id (admins and owners).",
+        handler=handlers.list_bans,
+        query=rest.ListMembers,
+        answers={200: rest.Bans},
+        errors=_MODERATE,
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/rooms/{{room}}/bans/{{user}}",
+        name="get_ban",
+        tag="Members",
+        summary="Tell whether somebody is banned, by whom and since when (admins and owners).",
+        handler=handlers.get_ban,
+        answers={200: Ban},
+        errors=(*_MODERATE, errors.UserNotFound, errors.BanNotFound),
+    ),
+    Route(
+        method="PUT",
+        path=f"{PREFIX}/rooms/{{room}}/bans/{{user}}",
+        name="ban",
+        tag="Members",
+        summary="Keep somebody out until the ban is lifted; a member is taken out. Again is harmless (200).",
+        handler=handlers.ban,
+        answers={201: Ban, 200: Ban},
+        errors=(*_MODERATE, errors.UserNotFound),
+    ),
+    Route(
+        method="DELETE",
+        path=f"{PREFIX}/rooms/{{room}}/bans/{{user}}",
+        name="unban",
+        tag="Members",
+        summary="Lift a ban; the user may join or be added again.",
+        handler=handlers.unban,
+        answers={204: None},
+        errors=(*_MODERATE, errors.UserNotFound, errors.BanNotFound),
     ),
     Route(
         method="POST",

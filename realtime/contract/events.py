@@ -73,7 +73,31 @@ class MemberRoleChanged(RoomEvent, tag=EventKind.MEMBER_ROLE_CHANGED.value):
     role: model.Role
 
 
-AnyEvent = MessageCreated | MessageEdited | MessageDeleted | MemberJoined | MemberLeft | MemberRemoved | MemberRoleChanged
+class MemberBanned(RoomEvent, tag=EventKind.MEMBER_BANNED.value):
+    """`user` may not become a member until `actor` or somebody else lifts the ban. If they were one, they are none from here
+    on: nothing after this event reaches them.
+    """
+
+    user: str
+
+
+class MemberUnbanned(RoomEvent, tag=EventKind.MEMBER_UNBANNED.value):
+    """`user` may become a member again."""
+
+    user: str
+
+
+AnyEvent = (
+    MessageCreated
+    | MessageEdited
+    | MessageDeleted
+    | MemberJoined
+    | MemberLeft
+    | MemberRemoved
+    | MemberRoleChanged
+    | MemberBanned
+    | MemberUnbanned
+)
 STRUCT_BY_KIND: dict[EventKind, type[RoomEvent]] = {
     EventKind(str(kind.__struct_config__.tag)): kind for kind in RoomEvent.__subclasses__()
 }

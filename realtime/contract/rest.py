@@ -14,6 +14,7 @@ from realtime.contract.types import (
     MAX_PAGE,
     Account,
     Answer,
+    Ban,
     Body,
     ClientId,
     DisplayName,
@@ -173,6 +174,13 @@ class ListMembers(Request):
 
 class Members(Answer):
     members: list[Member]
+    has_more: HasMore = msgspec.field(default_factory=lambda: False)
+
+
+class Bans(Answer):
+    """Ascending by user id."""
+
+    bans: list[Ban]
     has_more: HasMore = msgspec.field(default_factory=lambda: False)
 
 

@@ -203,7 +203,7 @@ class RoomRemoved(Answer):
     """You are no longer entitled to this room; nothing of it follows. May come twice."""
 
     room: str
-    reason: Literal["left", "removed"]
+    reason: Literal["left", "removed", "banned"]
 
 
 class RoomAdded(Answer):

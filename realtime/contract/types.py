@@ -152,6 +152,18 @@ class Member(Answer):
         return cls(user=User.of(member.user), role=member.role, joined_at=time(member.joined_at))
 
 
+class Ban(Answer):
+    """A user who may not become a member of a room. `by`: who banned them."""
+
+    user: User
+    by: str
+    at: Time
+
+    @classmethod
+    def of(cls, ban: model.Ban) -> Ban:
+        return cls(user=User.of(ban.user), by=ban.actor, at=time(ban.at))
+
+
 class Error(Answer):
     """Why a request was refused. Branch on `code`; `message` is for people."""
 

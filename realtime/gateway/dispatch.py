@@ -312,10 +312,10 @@ class Dispatch:
         for peer in self._hub.of_user(user):
             peer.connection.emit(name, payload)
 
-    def expel(self, user: UserId, room: RoomId, reason: str) -> None:
+    def expel(self, user: UserId, room: RoomId, reason: str, seq: int) -> None:
         """Stop a room for all connections of a user on this node, and tell those that did not receive it too."""
         others = [peer for peer in self._hub.of_user(user) if room not in peer.rooms]
-        self._feeds.expel(room, user, reason)
+        self._feeds.expel(room, user, reason, seq)
         for peer in others:
             peer.removed(room, reason)
 

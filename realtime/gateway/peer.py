@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from realtime.model import RoomId, SessionId, UserId
 
 _encode = msgspec.json.Encoder().encode
+_REASONS: dict[str, Literal["removed", "banned"]] = {"removed": "removed", "banned": "banned"}
 
 
 class Peer:
@@ -49,7 +50,7 @@ class Peer:
         """Say that nothing of the room follows."""
         self.rooms.discard(room)
         self.signals.pop(room, None)
-        self.emit("room.removed", socket.RoomRemoved(room=room, reason="removed" if reason == "removed" else "left"))
+        self.emit("room.removed", socket.RoomRemoved(room=room, reason=_REASONS.get(reason, "left")))
 
     def presence(self, changes: Sequence[tuple[str, bool]], snapshot: bool = False) -> None:
         """Tell who of the watched users came or went."""

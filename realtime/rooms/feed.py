@@ -51,6 +51,9 @@ class Entry(NamedTuple):
 class Feed:
     """The state of one room on this node.
 
+    `subscribers` holds with each the `head_seq` at which their access was read: a departure up to there is no news, they
+    have come back since.
+
     Args:
         room: Its id.
         position: The seq after which this feed begins.
@@ -68,7 +71,7 @@ class Feed:
     ) -> None:
         self.room = room
         self.position = position
-        self.subscribers: dict[Subscriber, None] = {}
+        self.subscribers: dict[Subscriber, int] = {}
         self.departed: dict[UserId, int] = {}
         self.empty_since_s: float | None = None
         self._memory: deque[Frame] = deque()  # the frames of (position - len, position]
@@ -119,18 +122,11 @@ class Feed:
             if departure is not None:
                 self._write(run)
                 run = []
-                self._note_departure(departure.user)
-                self.expel(departure.user, departure.reason)
+                self.expel(departure.user, departure.reason, self.position + 1)
             run.append(frame)
             self.position += 1
             self._remember(frame)
         self._write(run)
-
-    def _note_departure(self, user: UserId) -> None:
-        self.departed.pop(user, None)
-        self.departed[user] = self.position + 1
-        if len(self.departed) > _DEPARTURES_KEPT:
-            del self.departed[next(iter(self.departed))]
 
     def _write(self, run: list[bytes]) -> None:
         if run:
@@ -152,8 +148,13 @@ class Feed:
             return None
         return [self._memory[index] for index in range(len(self._memory) - missing, len(self._memory))]
 
-    def expel(self, user: UserId, reason: str) -> None:
-        """Stop writing to every subscriber of a user, and tell them."""
-        for subscriber in [one for one in self.subscribers if one.user == user]:
+    def expel(self, user: UserId, reason: str, seq: int) -> None:
+        """Stop writing to every subscriber of a user who departed at `seq`, and tell them. Subscriptions being made with
+        access that was read before see it in `departed`.
+        """
+        self.departed[user] = max(seq, self.departed.pop(user, 0))
+        if len(self.departed) > _DEPARTURES_KEPT:
+            del self.departed[next(iter(self.departed))]
+        for subscriber in [one for one, read_at in self.subscribers.items() if one.user == user and read_at < seq]:
             del self.subscribers[subscriber]
             subscriber.removed(self.room, reason)

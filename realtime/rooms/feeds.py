@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors
-from realtime.model import EventKind, Role, RoomId, UserId
+from realtime.model import Role, RoomId, UserId
 from realtime.rooms import policy
 from realtime.rooms.coalescer import Coalescer
 from realtime.rooms.feed import Departure, Entry, Feed, Frame, Subscriber
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 HOLE_PATIENCE_S = 0.05
 """How long a frame that came early waits for the ones before it until they are read from the store."""
 _ATTEMPTS = 8
-_DEPARTURES = {EventKind.MEMBER_LEFT: "left", EventKind.MEMBER_REMOVED: "removed"}
 
 
 class Hints(Protocol):
@@ -277,11 +276,11 @@ class Feeds:
         if feed is not None:
             feed.subscribers.pop(subscriber, None)
 
-    def expel(self, room: RoomId, user: UserId, reason: str) -> None:
-        """Stop writing a room to every connection of a user on this node."""
+    def expel(self, room: RoomId, user: UserId, reason: str, seq: int) -> None:
+        """Stop writing a room to every connection of a user on this node, ahead of the event `seq` that says so."""
         feed = self._feeds.get(room)
         if feed is not None:
-            feed.expel(user, reason)
+            feed.expel(user, reason, seq)
 
     async def _prepare(self, user: UserId, wants: list[_Wanted]) -> None:
         # Access first, so that nobody opens feeds of rooms that are not theirs; and once more for feeds that were opened
@@ -347,7 +346,7 @@ class Feeds:
         if refusal is not None:
             return Subscribed(want.room, error=refusal)
         assert want.feed is not None and want.access is not None  # _is_ready() saw to it
-        want.feed.subscribers[subscriber] = None
+        want.feed.subscribers[subscriber] = want.access.head_seq
         return Subscribed(want.room, want.feed.position, want.access.role, self._missed(want.feed, want))
 
     @staticmethod

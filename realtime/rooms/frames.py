@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from realtime.contract.events import MemberLeft, MemberRemoved, decode_event, encode_event
+from realtime.contract.events import MemberBanned, MemberLeft, MemberRemoved, decode_event, encode_event
 from realtime.model import EventKind, UserId
 from realtime.rooms.feed import Departure, Frame
 
@@ -45,11 +45,13 @@ class EventCodec:
         if frame.find(b'"member.', 0, 24) < 0:
             return None
         name, json = self._unframe(frame)
-        if name not in (EventKind.MEMBER_LEFT, EventKind.MEMBER_REMOVED):
+        if name not in (EventKind.MEMBER_LEFT, EventKind.MEMBER_REMOVED, EventKind.MEMBER_BANNED):
             return None
         event = decode_event(json)
         if isinstance(event, MemberLeft):
             return Departure(UserId(event.user), "left")
         if isinstance(event, MemberRemoved):
             return Departure(UserId(event.user), "removed")
+        if isinstance(event, MemberBanned):
+            return Departure(UserId(event.user), "banned")
         raise msgspec.ValidationError(f"a {name} frame holds another event")

@@ -7,7 +7,7 @@ a test holds the two together.
 
 from __future__ import annotations
 
-from realtime.errors import DirectRoomFixed, Forbidden, LastOwner, MemberNotFound, NotAMember, RoomNotFound
+from realtime.errors import Banned, DirectRoomFixed, Forbidden, LastOwner, MemberNotFound, NotAMember, RoomNotFound
 from realtime.model import Role, RoomKind
 
 _RANK = {Role.MEMBER: 0, Role.ADMIN: 1, Role.OWNER: 2}
@@ -28,13 +28,15 @@ def read(kind: RoomKind | None, role: Role | None) -> None:
         raise NotAMember
 
 
-def join(kind: RoomKind | None, role: Role | None) -> None:
-    """May they join by themselves? Public rooms only."""
+def join(kind: RoomKind | None, role: Role | None, *, banned: bool) -> None:
+    """May they join by themselves? Public rooms only, and who is banned may not."""
     see(kind, role)
     if kind is RoomKind.DIRECT:
         raise DirectRoomFixed
     if role is None and kind is not RoomKind.PUBLIC:
         raise RoomNotFound
+    if banned:
+        raise Banned("You are banned from this room.")
 
 
 def leave(kind: RoomKind | None, role: Role | None, owners: int, members_left: bool) -> None:
@@ -78,6 +80,20 @@ def remove(kind: RoomKind | None, actor: Role | None, current: Role | None) -> N
         raise MemberNotFound
     if _RANK[current] >= _RANK[actor] and actor is not Role.OWNER:
         raise Forbidden("Nobody removes somebody of their own role or above.")
+
+
+def ban(kind: RoomKind | None, actor: Role | None, current: Role | None, *, oneself: bool) -> None:
+    """May `actor` ban somebody, a member or not? As they may remove; who is no member is below everybody."""
+    add(kind, actor, Role.MEMBER)
+    if oneself:
+        raise Forbidden("Nobody bans themselves: leave the room.")
+    if current is not None:
+        remove(kind, actor, current)
+
+
+def see_bans(kind: RoomKind | None, actor: Role | None) -> None:
+    """May `actor` see who is banned, and lift bans? Admins and owners may."""
+    add(kind, actor, Role.MEMBER)
 
 
 def change_message(role: Role, *, own: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from realtime import errors
 from realtime.contract.events import encode_event
-from realtime.model import Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
+from realtime.model import Ban, Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
 from realtime.rooms import policy
 from realtime.rooms.writer import Append, Committed, Writer
 from realtime.store.events import MAX_SEQ
@@ -51,7 +51,7 @@ class Rooms:
         new_id: Makes ids.
         tell_user: Called with (user, event name, room as that user sees it) to tell all of a user's connections, on
             every node, that they became a member.
-        tell_removed: Called with (user, room, reason) to tell them that they are none any more.
+        tell_removed: Called with (user, room, reason, seq of the event) to tell them that they are none any more.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Rooms:
         feeds: Feeds,
         new_id: Callable[[], str],
         tell_added: Callable[[UserId, Room], None],
-        tell_removed: Callable[[UserId, RoomId, str], None],
+        tell_removed: Callable[[UserId, RoomId, str, int], None],
     ) -> None:
         self._store = store
         self._log = log
@@ -139,7 +139,7 @@ class Rooms:
         key = _room_id(room)
         event = None
         async with self._store.locked(key, user, user) as locked:
-            policy.join(*_seen(locked))
+            policy.join(*_seen(locked), banned=locked is not None and locked.is_banned)
             assert locked is not None  # join() refused
             if locked.actor_role is None:
                 event = await locked.put(Role.MEMBER)
@@ -165,9 +165,7 @@ class Rooms:
     async def members(self, user: UserId, room: str, after: str | None, limit: int) -> tuple[list[Member], bool]:
         """List members by ascending user id, behind `after`. Returns at most `limit`, and whether there are more."""
         found = await self._readable(user, room)
-        if after is not None and not is_uuid(after):
-            raise errors.InvalidRequest("`after` is the id of a user.", field="$.after")
-        members = await self._store.list_members(found.id, UserId(after) if after else None, limit + 1)
+        members = await self._store.list_members(found.id, _behind(after), limit + 1)
         return members[:limit], len(members) > limit
 
     async def add_member(self, actor: UserId, room: str, user: str, role: Role) -> tuple[Member, bool]:
@@ -179,6 +177,8 @@ class Rooms:
             assert locked is not None  # add() refused
             if await locked.find_user() is None:
                 raise errors.UserNotFound
+            if locked.is_banned:
+                raise errors.Banned
             if locked.user_role is None:
                 event = await locked.put(role)
         if event is not None:
@@ -214,9 +214,56 @@ class Rooms:
             event = await locked.delete()
         self._departed(key, whom, event, "removed")
 
+    async def ban(self, actor: UserId, room: str, user: str) -> tuple[Ban, bool]:
+        """Keep somebody out until the ban is lifted; a member is none any more. Returns False when they were banned already."""
+        key, whom = _room_id(room), _user_id(user)
+        event = None
+        async with self._store.locked(key, actor, whom) as locked:
+            policy.ban(*_seen(locked), locked.user_role if locked else None, oneself=actor == whom)
+            assert locked is not None  # ban() refused
+            if not await locked.user_exists():
+                raise errors.UserNotFound
+            if not locked.is_banned:
+                event = await locked.ban()
+        if event is not None and locked.user_role is not None:
+            self._departed(key, whom, event, "banned")
+        elif event is not None:
+            self._feeds.committed(key, [event])
+        return await self._ban(key, whom), event is not None
+
+    async def unban(self, actor: UserId, room: str, user: str) -> None:
+        """Lift a ban. Raises BanNotFound."""
+        key, whom = _room_id(room), _user_id(user)
+        async with self._store.locked(key, actor, whom) as locked:
+            policy.see_bans(*_seen(locked))
+            assert locked is not None  # see_bans() refused
+            if not locked.is_banned:
+                raise errors.BanNotFound
+            event = await locked.unban()
+        self._feeds.committed(key, [event])
+
+    async def bans(self, actor: UserId, room: str, after: str | None, limit: int) -> tuple[list[Ban], bool]:
+        """List bans by ascending user id, behind `after`. Returns at most `limit`, and whether there are more."""
+        found = await self.get(actor, room)
+        policy.see_bans(found.kind, found.role)
+        bans = await self._store.list_bans(found.id, _behind(after), limit + 1)
+        return bans[:limit], len(bans) > limit
+
+    async def get_ban(self, actor: UserId, room: str, user: str) -> Ban:
+        """Return one ban. Raises BanNotFound."""
+        found = await self.get(actor, room)
+        policy.see_bans(found.kind, found.role)
+        return await self._ban(found.id, _user_id(user))
+
+    async def _ban(self, room: RoomId, user: UserId) -> Ban:
+        ban = await self._store.get_ban(room, user)
+        if ban is None:
+            raise errors.BanNotFound
+        return ban
+
     def _departed(self, room: RoomId, user: UserId, event: Event, reason: str) -> None:
         self._feeds.committed(room, [event])
-        self._tell_removed(user, room, reason)
+        self._tell_removed(user, room, reason, event.seq)
 
     async def _member(self, room: RoomId, user: UserId) -> Member:
         member = await self._store.get_member(room, user)
@@ -321,6 +368,12 @@ class Rooms:
 
 def _seen(locked: LockedRoom | None) -> tuple[RoomKind | None, Role | None]:
     return (locked.kind, locked.actor_role) if locked else (None, None)
+
+
+def _behind(after: str | None) -> UserId | None:
+    if after is not None and not is_uuid(after):
+        raise errors.InvalidRequest("`after` is the id of a user.", field="$.after")
+    return UserId(after) if after else None
 
 
 def _room_id(room: str) -> RoomId:

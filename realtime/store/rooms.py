@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from realtime.model import Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId
+from realtime.model import Ban, Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId
 from realtime.store import queries
 
 if TYPE_CHECKING:
@@ -35,16 +35,20 @@ class LockedRoom:
     Args:
         actor_role: The role of who asks, None for somebody who is not a member.
         user_role: The role of the user concerned.
+        is_banned: Whether the user concerned is.
     """
 
-    def __init__(self, connection: Any, room: RoomId, actor: UserId, user: UserId, row: asyncpg.Record) -> None:
+    def __init__(
+        self, connection: Any, room: RoomId, actor: UserId, user: UserId, kind: RoomKind, standing: asyncpg.Record
+    ) -> None:
         self._connection = connection
         self._room = room
         self._actor = actor
         self._user = user
-        self.kind = RoomKind(row["kind"])
-        self.actor_role = Role(row["actor_role"]) if row["actor_role"] else None
-        self.user_role = Role(row["user_role"]) if row["user_role"] else None
+        self.kind = kind
+        self.actor_role = Role(standing["actor_role"]) if standing["actor_role"] else None
+        self.user_role = Role(standing["user_role"]) if standing["user_role"] else None
+        self.is_banned: bool = standing["is_banned"]
 
     async def count_owners(self) -> int:
         """Return the number of owners, counting no further than 2."""
@@ -59,6 +63,10 @@ class LockedRoom:
         row = await self._connection.fetchrow(_SQL.find_user, self._user)
         return None if row is None else _user(row)
 
+    async def user_exists(self) -> bool:
+        """Tell whether there is an account of the user concerned, open or disabled."""
+        return await self._connection.fetchrow(_SQL.any_user, self._user) is not None
+
     async def put(self, role: Role) -> Event:
         """Make the user a member with this role, or change their role; number the event."""
         await self._connection.execute(_SQL.put_member, self._room, self._user, role.value)
@@ -71,6 +79,21 @@ class LockedRoom:
         await self._connection.execute(_SQL.delete_member, self._room, self._user)
         kind = EventKind.MEMBER_LEFT if self._actor == self._user else EventKind.MEMBER_REMOVED
         return await self._append(kind, None, -1)
+
+    async def ban(self) -> Event:
+        """Ban the user; if they are a member, they are none any more. Number the event."""
+        change = 0
+        if self.user_role is not None:
+            await self._connection.execute(_SQL.delete_member, self._room, self._user)
+            change = -1
+        event = await self._append(EventKind.MEMBER_BANNED, None, change)
+        await self._connection.execute(_SQL.put_ban, self._room, self._user, self._actor, event.at)
+        return event
+
+    async def unban(self) -> Event:
+        """Lift the ban; number the event."""
+        await self._connection.execute(_SQL.delete_ban, self._room, self._user)
+        return await self._append(EventKind.MEMBER_UNBANNED, None, 0)
 
     async def _append(self, kind: EventKind, role: Role | None, change: int) -> Event:
         row = await self._connection.fetchrow(
@@ -120,8 +143,13 @@ class RoomStore:
     async def locked(self, room: RoomId, actor: UserId, user: UserId) -> AsyncIterator[LockedRoom | None]:
         """Lock a room for a change of membership; None when there is no such room. An exception rolls back."""
         async with self._database.transaction() as connection:
-            row = await connection.fetchrow(_SQL.lock, room, actor, user)
-            yield None if row is None else LockedRoom(connection, room, actor, user, row)
+            kind = await connection.fetchval(_SQL.lock, room)
+            if kind is None:
+                yield None
+                return
+            standing = await connection.fetchrow(_SQL.standing, room, actor, user)
+            assert standing is not None  # one row, whoever they are
+            yield LockedRoom(connection, room, actor, user, RoomKind(kind), standing)
 
     async def list_members(self, room: RoomId, after: UserId | None, limit: int) -> list[Member]:
         """Return members by ascending user id, behind `after`."""
@@ -131,6 +159,15 @@ class RoomStore:
         """Return one member."""
         row = await self._database.fetchrow(_SQL.get_member, room, user)
         return None if row is None else _member(row)
+
+    async def list_bans(self, room: RoomId, after: UserId | None, limit: int) -> list[Ban]:
+        """Return bans by ascending user id, behind `after`."""
+        return [_ban(row) for row in await self._database.fetch(_SQL.list_bans, room, after or NIL, limit)]
+
+    async def get_ban(self, room: RoomId, user: UserId) -> Ban | None:
+        """Return one ban."""
+        row = await self._database.fetchrow(_SQL.get_ban, room, user)
+        return None if row is None else _ban(row)
 
     async def access(self, pairs: Sequence[tuple[RoomId, UserId]]) -> list[Access | None]:
         """Tell for each (room, user) what the room is and the user's role in it; None: no such room. One query."""
@@ -152,6 +189,10 @@ def _user(row: asyncpg.Record) -> User:
 
 def _member(row: asyncpg.Record) -> Member:
     return Member(user=_user(row), role=Role(row["role"]), joined_at=row["joined_at"])
+
+
+def _ban(row: asyncpg.Record) -> Ban:
+    return Ban(user=_user(row), actor=UserId(str(row["actor"])), at=row["at"])
 
 
 def _room(row: asyncpg.Record) -> Room:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from importlib import resources
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,13 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
         "rooms.get": [room, user],
         "rooms.list_mine": [user, facts.nil, 201],
         "rooms.list_public": [user, facts.nil, 201],
-        "rooms.lock": [room, user, facts.stranger],
+        "rooms.lock": [room],
+        "rooms.standing": [room, user, facts.stranger],
+        "rooms.any_user": [user],
+        "rooms.put_ban": [room, facts.stranger, user, datetime.now(UTC)],
+        "rooms.delete_ban": [room, facts.stranger],
+        "rooms.list_bans": [room, facts.nil, 201],
+        "rooms.get_ban": [room, facts.stranger],
         "rooms.count_owners": [room],
         "rooms.has_others": [room, user],
         "rooms.find_user": [user],

@@ -46,11 +46,16 @@ ORDER BY r.id
 LIMIT $3
 
 -- name: lock
--- The room and the two people concerned, under the room's row lock: what a policy decision inside the write needs.
-SELECT r.kind, r.head_seq, a.role AS actor_role, u.role AS user_role
-FROM (SELECT id, kind, head_seq FROM rooms WHERE id = $1 FOR NO KEY UPDATE) r
-LEFT JOIN members a ON a.room = r.id AND a.user_id = $2
-LEFT JOIN members u ON u.room = r.id AND u.user_id = $3
+SELECT kind FROM rooms WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: standing
+-- The two people concerned by a change of membership. A statement of its own, behind the lock: the snapshot of the one that
+-- waits for the lock is older than what the one before it committed.
+SELECT a.role AS actor_role, u.role AS user_role, b.user_id IS NOT NULL AS is_banned
+FROM (VALUES ($1::uuid)) r (room)
+LEFT JOIN members a ON a.room = r.room AND a.user_id = $2
+LEFT JOIN members u ON u.room = r.room AND u.user_id = $3
+LEFT JOIN bans b ON b.room = r.room AND b.user_id = $3
 
 -- name: count_owners
 SELECT count(*) AS owners FROM (SELECT 1 FROM members WHERE room = $1 AND role = 'owner' LIMIT 2) o
@@ -60,6 +65,29 @@ SELECT EXISTS (SELECT 1 FROM members WHERE room = $1 AND user_id <> $2) AS other
 
 -- name: find_user
 SELECT id, username, display_name FROM users WHERE id = $1 AND disabled_at IS NULL
+
+-- name: any_user
+SELECT id, username, display_name FROM users WHERE id = $1
+
+-- name: put_ban
+INSERT INTO bans (room, user_id, actor, at) VALUES ($1, $2, $3, $4)
+
+-- name: delete_ban
+DELETE FROM bans WHERE room = $1 AND user_id = $2
+
+-- name: list_bans
+SELECT u.id, u.username, u.display_name, b.actor, b.at
+FROM bans b
+JOIN users u ON u.id = b.user_id
+WHERE b.room = $1 AND b.user_id > $2
+ORDER BY b.user_id
+LIMIT $3
+
+-- name: get_ban
+SELECT u.id, u.username, u.display_name, b.actor, b.at
+FROM bans b
+JOIN users u ON u.id = b.user_id
+WHERE b.room = $1 AND b.user_id = $2
 
 -- name: put_member
 INSERT INTO members (room, user_id, role) VALUES ($1, $2, $3)

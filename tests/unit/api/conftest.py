@@ -20,6 +20,7 @@ from realtime.contract import rest
 from realtime.contract.events import encode_event
 from realtime.model import (
     Account,
+    Ban,
     Event,
     EventKind,
     Member,
@@ -213,6 +214,21 @@ class Fake:
 
     async def remove_member(self, actor: UserId, room_id: str, user: str) -> None:
         self._called("remove_member", actor, room_id, user)
+
+    async def ban(self, actor: UserId, room_id: str, user: str) -> tuple[Ban, bool]:
+        self._called("ban", actor, room_id, user)
+        return Ban(BOB, ADA.id, AT), self.made
+
+    async def unban(self, actor: UserId, room_id: str, user: str) -> None:
+        self._called("unban", actor, room_id, user)
+
+    async def bans(self, actor: UserId, room_id: str, after: str | None, limit: int) -> tuple[list[Ban], bool]:
+        self._called("bans", actor, room_id, after, limit)
+        return [Ban(BOB, ADA.id, AT)], False
+
+    async def get_ban(self, actor: UserId, room_id: str, user: str) -> Ban:
+        self._called("get_ban", actor, room_id, user)
+        return Ban(BOB, ADA.id, AT)
 
     async def send(self, user: UserId, room_id: str, client_id: str, body: str) -> Done:
         self._called("send", user, room_id, client_id, body)

@@ -34,6 +34,10 @@ CALLS: list[tuple[str, str, Any, int, list[tuple[Any, ...]]]] = [
     ("POST", f"rooms/{ROOM}/members", {"user": BOB.id}, 201, [("add_member", ADA.id, ROOM, BOB.id, Role.MEMBER)]),
     ("PATCH", f"rooms/{ROOM}/members/{BOB.id}", {"role": "admin"}, 200, [("change_role", ADA.id, ROOM, BOB.id, Role.ADMIN)]),
     ("DELETE", f"rooms/{ROOM}/members/{BOB.id}", None, 204, [("remove_member", ADA.id, ROOM, BOB.id)]),
+    ("GET", f"rooms/{ROOM}/bans?limit=3", None, 200, [("bans", ADA.id, ROOM, None, 3)]),
+    ("GET", f"rooms/{ROOM}/bans/{BOB.id}", None, 200, [("get_ban", ADA.id, ROOM, BOB.id)]),
+    ("PUT", f"rooms/{ROOM}/bans/{BOB.id}", None, 201, [("ban", ADA.id, ROOM, BOB.id)]),
+    ("DELETE", f"rooms/{ROOM}/bans/{BOB.id}", None, 204, [("unban", ADA.id, ROOM, BOB.id)]),
     (
         "POST",
         f"rooms/{ROOM}/messages",

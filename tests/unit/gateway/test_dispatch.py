@@ -81,7 +81,7 @@ class Services:
             cast("Any", SimpleNamespace(
                 subscribe=self.subscribe, unsubscribe=lambda peer, room: self.asked.append(("unsubscribe", room)),
                 signal=lambda room, frame, peer: self.asked.append(("signal", room, event_of(frame))),
-                expel=lambda room, user, reason: self.asked.append(("expel", room, user, reason)),
+                expel=lambda room, user, reason, seq: self.asked.append(("expel", room, user, reason, seq)),
             )),
             cast("Any", SimpleNamespace(
                 connected=lambda user: self.asked.append(("online", user)),
@@ -545,7 +545,7 @@ async def test_a_user_is_told_on_every_connection_and_nobody_else_is(services: S
 async def test_who_is_expelled_is_told_by_the_feed_where_it_was_received_and_directly_elsewhere(services: Services) -> None:
     looking, elsewhere = services.connect(), services.connect(session="s2")
     looking.app.rooms.add(ROOM)
-    services.dispatch.expel(ADA.id, ROOM, "removed")
-    assert services.asked == [("expel", ROOM, ADA.id, "removed")]
+    services.dispatch.expel(ADA.id, ROOM, "removed", 7)
+    assert services.asked == [("expel", ROOM, ADA.id, "removed", 7)]
     assert [name for name, _ in looking.emitted] == ["ready"]
     assert elsewhere.emitted[-1] == ("room.removed", {"room": ROOM, "reason": "removed"})

@@ -46,7 +46,7 @@ def test_any_order_and_any_repetition_ends_in_one_dense_sequence(data: st.DataOb
     repeated = data.draw(st.lists(st.sampled_from(batches), max_size=10))
     order = data.draw(st.permutations(batches + repeated))
     feed, reader = Feed(ROOM, 0), Reader()
-    feed.subscribers[reader] = None
+    feed.subscribers[reader] = 0
     for batch in order:
         feed.offer(batch[0], entries(*batch))
         assert reader.received == list(range(1, feed.position + 1))
@@ -57,14 +57,14 @@ def test_any_order_and_any_repetition_ends_in_one_dense_sequence(data: st.DataOb
 def test_a_batch_is_one_write_per_reader() -> None:
     feed, readers = Feed(ROOM, 0), [Reader() for _ in range(3)]
     for reader in readers:
-        feed.subscribers[reader] = None
+        feed.subscribers[reader] = 0
     assert feed.offer(1, entries(1, 2, 3, 4)) == 4
     assert [reader.writes for reader in readers] == [1, 1, 1]
 
 
 def test_a_frame_that_comes_early_waits_for_the_one_before() -> None:
     feed, reader = Feed(ROOM, 5), Reader()
-    feed.subscribers[reader] = None
+    feed.subscribers[reader] = 0
     assert feed.offer(7, entries(7)) == 0
     assert feed.has_hole
     assert feed.offer(6, entries(6)) == 2
@@ -74,12 +74,30 @@ def test_a_frame_that_comes_early_waits_for_the_one_before() -> None:
 
 def test_nothing_after_a_departure_reaches_who_left_and_everything_before_does() -> None:
     feed, gone, stays = Feed(ROOM, 0), Reader("gone"), Reader("stays")
-    feed.subscribers[gone] = feed.subscribers[stays] = None
+    feed.subscribers[gone] = feed.subscribers[stays] = 0
     feed.offer(1, [entry(1), entry(2, leaves="gone"), entry(3)])
     assert gone.received == [1]
     assert gone.farewell == (ROOM, "left")
     assert stays.received == [1, 2, 3]
     assert feed.departed == {"gone": 2}
+
+
+def test_who_came_back_is_not_expelled_by_a_departure_from_before() -> None:
+    feed, again = Feed(ROOM, 0), Reader("gone")
+    feed.subscribers[again] = 3  # access was read at 3: they left at 2 and joined again at 3
+    feed.expel(again.user, "removed", 2)
+    feed.offer(1, [entry(1), entry(2, leaves="gone"), entry(3)])
+    assert again.received == [1, 2, 3]
+    assert again.farewell is None
+    feed.expel(again.user, "removed", 4)
+    assert again.farewell == (ROOM, "removed")
+
+
+def test_a_departure_told_ahead_of_its_event_counts_for_subscriptions_being_made() -> None:
+    feed = Feed(ROOM, 0)
+    feed.expel(UserId("gone"), "removed", 5)
+    feed.expel(UserId("gone"), "removed", 3)
+    assert feed.departed == {"gone": 5}
 
 
 def test_memory_answers_what_it_holds_whole_or_not_at_all() -> None:
@@ -114,7 +132,7 @@ def test_a_reader_that_leaves_while_it_is_written_to_does_not_disturb_the_others
             del feed.subscribers[self]
 
     slow, other = Slow(), Reader()
-    feed.subscribers[slow] = feed.subscribers[other] = None
+    feed.subscribers[slow] = feed.subscribers[other] = 0
     feed.offer(1, entries(1))
     feed.offer(2, entries(2))
     assert slow.received == [1]

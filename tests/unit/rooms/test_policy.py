@@ -24,6 +24,8 @@ PUBLIC, PRIVATE, DIRECT = RoomKind.PUBLIC, RoomKind.PRIVATE, RoomKind.DIRECT
         lambda kind: policy.add(kind, None, MEMBER),
         lambda kind: policy.change_role(kind, None, MEMBER, ADMIN, 1),
         lambda kind: policy.remove(kind, None, MEMBER),
+        lambda kind: policy.ban(kind, None, MEMBER, oneself=False),
+        lambda kind: policy.see_bans(kind, None),
     ],
 )
 def test_a_room_that_one_may_not_see_is_answered_like_one_that_does_not_exist(
@@ -35,7 +37,7 @@ def test_a_room_that_one_may_not_see_is_answered_like_one_that_does_not_exist(
 
 def test_a_stranger_sees_and_joins_a_public_room_and_reads_it_only_then() -> None:
     policy.see(PUBLIC, None)
-    policy.join(PUBLIC, None)
+    policy.join(PUBLIC, None, banned=False)
     with pytest.raises(errors.NotAMember):
         policy.read(PUBLIC, None)
     policy.read(PUBLIC, MEMBER)
@@ -43,16 +45,17 @@ def test_a_stranger_sees_and_joins_a_public_room_and_reads_it_only_then() -> Non
 
 def test_nobody_joins_a_private_room_by_themselves() -> None:
     with pytest.raises(errors.RoomNotFound):
-        policy.join(PRIVATE, None)
-    policy.join(PRIVATE, MEMBER)  # a member already: harmless
+        policy.join(PRIVATE, None, banned=False)
+    policy.join(PRIVATE, MEMBER, banned=False)  # a member already: harmless
 
 
 def test_a_direct_room_keeps_its_two() -> None:
     asks: list[Callable[[], None]] = [
-        lambda: policy.join(DIRECT, MEMBER),
+        lambda: policy.join(DIRECT, MEMBER, banned=False),
         lambda: policy.leave(DIRECT, MEMBER, 0, True),
         lambda: policy.add(DIRECT, MEMBER, MEMBER),
         lambda: policy.remove(DIRECT, MEMBER, MEMBER),
+        lambda: policy.ban(DIRECT, MEMBER, MEMBER, oneself=False),
     ]
     for ask in asks:
         with pytest.raises(errors.DirectRoomFixed):
@@ -113,3 +116,32 @@ def test_members_change_their_own_messages_and_admins_any() -> None:
     policy.change_message(ADMIN, own=False)
     with pytest.raises(errors.Forbidden):
         policy.change_message(MEMBER, own=False)
+
+
+@pytest.mark.parametrize("current", [None, MEMBER, ADMIN, OWNER])
+@pytest.mark.parametrize("actor", [MEMBER, ADMIN, OWNER])
+def test_who_may_remove_somebody_may_ban_them_and_strangers_too(actor: Role, current: Role | None) -> None:
+    allowed = actor is not MEMBER and (current is None or actor is OWNER or current is MEMBER)
+    if allowed:
+        policy.ban(PUBLIC, actor, current, oneself=False)
+    else:
+        with pytest.raises(errors.Forbidden):
+            policy.ban(PUBLIC, actor, current, oneself=False)
+
+
+def test_nobody_bans_themselves_and_who_is_banned_does_not_join() -> None:
+    with pytest.raises(errors.Forbidden):
+        policy.ban(PUBLIC, OWNER, OWNER, oneself=True)
+    with pytest.raises(errors.Banned):
+        policy.join(PUBLIC, None, banned=True)
+    with pytest.raises(errors.RoomNotFound):
+        policy.join(PRIVATE, None, banned=True)
+
+
+def test_bans_are_seen_by_admins_and_owners() -> None:
+    policy.see_bans(PUBLIC, ADMIN)
+    policy.see_bans(PRIVATE, OWNER)
+    with pytest.raises(errors.Forbidden):
+        policy.see_bans(PUBLIC, MEMBER)
+    with pytest.raises(errors.NotAMember):
+        policy.see_bans(PUBLIC, None)
