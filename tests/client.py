@@ -136,6 +136,7 @@ class Socket:
 
     def __init__(self) -> None:
         self.client = socketio.AsyncClient(reconnection=False)
+        self.http: aiohttp.ClientSession | None = None
         self.got: list[tuple[str, Any]] = []
         self.failures: list[BaseException] = []
         self._changed = asyncio.Event()
@@ -144,12 +145,17 @@ class Socket:
         self.gone = asyncio.Event()
 
     async def open(self, url: str, token: str, transports: list[str] | None = None) -> Self:
+        # The client would make one of its own, and leaves it open when the server ends a polling session.
+        self.http = self.client.eio.http = aiohttp.ClientSession()
+        self.client.eio.external_http = True
         await self.client.connect(url, auth={"token": token}, transports=transports, wait_timeout=5)
         await self.wait(lambda: "ready" in self.names)
         return self
 
     async def close(self) -> None:
         await self.client.disconnect()
+        if self.http is not None:
+            await self.http.close()
         if self.failures:
             raise self.failures[0]
 

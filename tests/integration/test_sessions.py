@@ -1,0 +1,118 @@
+"""One's own password and sessions, over REST and two nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from realtime.auth.service import MAX_SESSIONS
+from realtime.errors import InvalidCredentials
+from tests.client import PASSWORD, Api, Person
+from tests.integration.test_bans import waiting_for_the_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.client import Socket
+    from tests.conftest import Nodes
+
+    Keep = Callable[[Socket], Socket]
+
+NEW = "another fine password"
+
+
+@pytest.fixture
+async def pair(nodes: Nodes) -> tuple[Api, Api]:
+    return await nodes.start(login_rate_per_min=1000), await nodes.start(login_rate_per_min=1000)
+
+
+async def login(api: Api, username: str, password: str = PASSWORD, agent: str = "test") -> Person:
+    body = {"username": username, "password": password}
+    return Person(api, (await api.request("POST", "/auth/login", body, headers={"User-Agent": agent}, expect=200)).json)
+
+
+async def code(api: Api, token: str) -> str:
+    answer = await api.request("GET", "/me", token=token)
+    return "ok" if answer.status == 200 else answer.code
+
+
+async def test_a_changed_password_ends_every_other_session_and_not_this_one(pair: tuple[Api, Api], close_later: Keep) -> None:
+    here, there = pair
+    phone = await here.register()
+    desk = await login(there, phone.username)
+    kept, closed = close_later(await phone.connect()), close_later(await desk.connect())
+    body = {"current_password": PASSWORD, "new_password": NEW}
+    assert (
+        await phone.request("POST", "/me/password", {**body, "current_password": "a guess"}, expect=403)
+    ).code == "wrong_password"
+    changed = Person(here, (await phone.request("POST", "/me/password", body, expect=200)).json)
+    await asyncio.wait_for(closed.gone.wait(), 1)
+    assert closed.payloads("closing") == [{"code": "session_ended", "retryable": False}]
+    for api in pair:
+        assert await code(api, desk.token) == "session_ended"
+        assert await code(api, changed.token) == await code(api, phone.token) == "ok"
+    assert (await kept.call("auth.refresh", {"token": changed.token}))["ok"]
+    for token, status in ((desk.refresh_token, 401), (changed.refresh_token, 200)):
+        await here.request("POST", "/auth/refresh", {"refresh_token": token}, expect=status)
+    old = await here.request("POST", "/auth/login", {"username": phone.username, "password": PASSWORD})
+    assert old.code == "invalid_credentials"
+    await login(there, phone.username, NEW)
+
+
+async def test_a_refresh_token_from_before_the_change_ends_the_session(api: Api) -> None:
+    anna = await api.register()
+    changed = await anna.request("POST", "/me/password", {"current_password": PASSWORD, "new_password": NEW}, expect=200)
+    await api.request("POST", "/auth/refresh", {"refresh_token": anna.refresh_token}, expect=401)
+    assert await code(api, changed.json["access_token"]) == "session_ended", "two parties hold tokens of it"
+
+
+async def test_sessions_are_listed_and_ended_from_elsewhere(pair: tuple[Api, Api], close_later: Keep) -> None:
+    here, there = pair
+    phone = await here.register()
+    desk = await login(there, phone.username, agent="Firefox on Linux")
+    socket = close_later(await desk.connect())
+    listed = (await phone.get("/me/sessions"))["sessions"]
+    assert listed[0]["agent"] == "Firefox on Linux"
+    assert [one.get("current", False) for one in listed] == [False, True]
+    stranger = await here.register()
+    refused = await stranger.request("DELETE", f"/me/sessions/{listed[0]['id']}", expect=404)
+    assert refused.code == "session_not_found"
+    await phone.request("DELETE", f"/me/sessions/{listed[0]['id']}", expect=204)
+    await asyncio.wait_for(socket.gone.wait(), 1)
+    assert [await code(api, desk.token) for api in pair] == ["session_ended"] * 2
+    assert len((await phone.get("/me/sessions"))["sessions"]) == 1
+    for name in (listed[0]["id"], "nonsense"):
+        assert (await phone.request("DELETE", f"/me/sessions/{name}", expect=404)).code == "session_not_found"
+
+
+async def test_an_account_has_so_many_sessions_and_the_one_not_used_for_longest_ends(api: Api, nodes: Nodes) -> None:
+    anna = await api.register()
+    accounts = nodes.running[0].accounts
+    for _ in range(MAX_SESSIONS):
+        await accounts.login(anna.username, PASSWORD, "192.0.2.1")
+    assert await code(api, anna.token) == "session_ended"
+    last = await login(api, anna.username)
+    assert len((await last.get("/me/sessions"))["sessions"]) == MAX_SESSIONS
+
+
+@pytest.mark.parametrize("change", ["disabled", "password"])
+async def test_no_session_begins_with_what_a_change_did_away_with_meanwhile(api: Api, nodes: Nodes, change: str) -> None:
+    """A sign-in whose password was right, and which comes to its session after the change was made but not committed."""
+    anna = await api.register()
+    node = nodes.running[0]
+    account = await node.administration.account(anna.id)
+    store = node.administration._accounts
+    async with store.locked(account.user.id) as locked:
+        assert locked is not None
+        if change == "disabled":
+            await locked.disable()
+        else:
+            await locked.set_one_time_password("a hash", 60)
+        signing_in = asyncio.create_task(node.accounts.login(anna.username, PASSWORD, "192.0.2.1"))
+        await waiting_for_the_lock(nodes)
+        await locked.end_sessions("test")
+    with pytest.raises(InvalidCredentials):
+        await signing_in
+    assert (await node.administration.account(anna.id)).sessions == 0
