@@ -43,6 +43,13 @@ class Deadlines(Generic[T]):
             self._timer = self._loop.call_at(at_s, self._fire)
         return at_s
 
+    def expire(self) -> None:
+        """Call all that is due later now, for the last time."""
+        queue, self._queue = self._queue, deque()
+        self.close()
+        for at_s, item in queue:
+            self._due(item, at_s)
+
     def close(self) -> None:
         """Forget everything."""
         self._queue.clear()

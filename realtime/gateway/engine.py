@@ -106,7 +106,8 @@ class EngineServer:
         """Close what is left, and every timer."""
         for session in self.oldest(len(self)):
             session.close(CloseReason.DRAINING, websocket.CloseCode.GOING_AWAY)
-        for one in (self.pings, self.pongs, self.upgrades, self.stalls, self.closings, self.leavings):
+        self.closings.expire()
+        for one in (self.pings, self.pongs, self.upgrades, self.stalls, self.leavings):
             one.close()
 
     # -- shared by sessions -----------------------------------------------------------------------

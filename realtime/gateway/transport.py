@@ -85,11 +85,18 @@ class WebSocket(asyncio.Protocol):
                 self.owner.slow()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send a close frame and close, after what was written before it (RFC 6455 §7.1.1: the server closes first)."""
+        """Send a close frame and close, after what was written before it.
+
+        The peer's bytes are still taken, and dropped, until it closes too, or for a while: a socket that is closed with
+        unread bytes resets the connection, and what was said last would be lost with it.
+        """
         if self._transport is not None and not self._closing:
             self._transport.write(websocket.close_frame(code, reason))
             self._closing = True
-            self._transport.close()
+            if self._code is None and self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()  # both sides have said so: the server closes first (RFC 6455 §7.1.1)
             self._bounds.closings.add(self)
 
     def abort(self) -> None:
@@ -119,6 +126,8 @@ class WebSocket(asyncio.Protocol):
     # -- asyncio.Protocol -------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
         for opcode, payload in self._reader.feed(data):
             if self._closing:
                 return
@@ -145,7 +154,7 @@ class WebSocket(asyncio.Protocol):
         self._paused = False
 
     def eof_received(self) -> bool:
-        return False  # a half-closed WebSocket is of no use: close
+        return False  # a WebSocket that only we can write to is of no use: close
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -40,7 +40,8 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, rsv: int = 0,
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    key = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
 class RawSocket:
@@ -55,7 +56,11 @@ class RawSocket:
 
     @classmethod
     async def upgrade(
-        cls, url: str, query: str = "EIO=4&transport=websocket", headers: Mapping[str, str | None] | None = None
+        cls,
+        url: str,
+        query: str = "EIO=4&transport=websocket",
+        headers: Mapping[str, str | None] | None = None,
+        path: str = PATH,
     ) -> tuple[Self, int, dict[str, str]]:
         """Ask for a WebSocket; return the connection, the answer's status and its headers (names in lower case).
 
@@ -64,7 +69,7 @@ class RawSocket:
             headers: Put in place of the right ones; None leaves one out.
         """
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 22)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 25)
         fields: dict[str, str | None] = {
             "Host": parts.netloc,
             "Connection": "Upgrade",
@@ -73,7 +78,7 @@ class RawSocket:
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
             **(headers or {}),
         }
-        lines = [f"GET {PATH}?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value is not None)]
+        lines = [f"GET {path}?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value is not None)]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         async with asyncio.timeout(5):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.limits import Buckets, TokenBucket
+from realtime.limits import Buckets, Rate, TokenBucket
 
 
 def test_a_bucket_grants_its_burst_at_once_and_then_its_rate() -> None:
@@ -103,3 +103,15 @@ def test_any_number_of_keys_costs_a_bounded_amount() -> None:
     for number in range(1_000):
         buckets.take(number, float(number))
         assert len(buckets) <= 10
+
+
+class Holder:
+    full_s = 0.0
+
+
+def test_a_rate_grants_each_holder_what_a_bucket_of_its_own_would() -> None:
+    rate, first, second = Rate(2.0, 3), Holder(), Holder()
+    bucket = TokenBucket(2.0, 3, 100.0)
+    for now_s in (100.0, 100.0, 100.0, 100.0, 100.5, 100.75, 101.0, 101.25, 200.0):
+        assert rate.take(first, now_s) == pytest.approx(bucket.take(now_s))
+    assert [rate.take(second, 200.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]

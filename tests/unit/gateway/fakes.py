@@ -85,6 +85,7 @@ class Transport(asyncio.Transport):
         self.unsent = 0
         self.closed = False
         self.aborted = False
+        self.ended = False  # nothing more is written, and what comes is still read
         self.protocol: asyncio.BaseProtocol | None = None
         self._high = self._low = 0
         self._paused = False
@@ -126,6 +127,12 @@ class Transport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.closed = self.ended = True
 
     def close(self) -> None:
         self.closed = True

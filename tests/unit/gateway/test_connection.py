@@ -12,8 +12,8 @@ from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.session import Session
 from realtime.gateway.socketio import event_frame
 from realtime.gateway.websocket import BINARY, CLOSE, TEXT, CloseCode
-from realtime.model import Principal
-from tests.unit.gateway.fakes import BOB, Shared, Transport, over_websocket, principal
+from realtime.model import Principal, SessionId
+from tests.unit.gateway.fakes import BOB, SESSION, Shared, Transport, over_websocket, principal
 
 
 class Application:
@@ -25,6 +25,7 @@ class Application:
         self.refusal: errors.RealtimeError | None = None
         self.failure: Exception | None = None
         self.expires_at_s = 1_000
+        self.session = SESSION
         self.on_event: Callable[[Connection, str, int | None], None] = lambda *_: None
 
     def authenticate(self, connection: Connection, auth: bytes) -> Principal:
@@ -33,7 +34,7 @@ class Application:
             raise self.failure
         if self.refusal is not None:
             raise self.refusal
-        return principal(expires_at_s=self.expires_at_s)
+        return principal(session=self.session, expires_at_s=self.expires_at_s)
 
     def connected(self, connection: Connection) -> None:
         self.told.append(("connected", connection.principal.user.username))
@@ -42,6 +43,12 @@ class Application:
     def event(self, connection: Connection, name: str, argument: bytes, packet_id: int | None) -> None:
         self.told.append(("event", name, argument, packet_id))
         self.on_event(connection, name, packet_id)
+
+    def guest_came(self, connection: Connection) -> None:
+        self.told.append(("guest came", connection.principal.user.username))
+
+    def guest_went(self, connection: Connection) -> None:
+        self.told.append(("guest went", connection.principal.user.username))
 
     def disconnected(self, connection: Connection, reason: CloseReason) -> None:
         self.told.append(("disconnected", connection.principal.user.username, reason))
@@ -443,3 +450,69 @@ def test_the_deadline_of_an_old_token_does_not_end_who_came_back_with_a_new_one(
 def test_the_principal_is_the_one_of_the_newest_token(wired: Wired) -> None:
     wired.connection.renew(principal(BOB, expires_at_s=3_000))
     assert wired.connection.principal.user == BOB
+
+
+# -- bounds on attachments --------------------------------------------------------------------------
+
+
+def test_attachments_that_do_not_come_in_time_end_the_session(wired: Wired) -> None:
+    wired.send('52-["a"]', b"one")
+    wired.shared.loop.advance(9.9)
+    assert wired.shared.ends == []
+    wired.shared.loop.advance(0.2)
+    assert wired.shared.reasons == [CloseReason.PROTOCOL]
+
+
+def test_the_deadline_of_attachments_that_came_is_nobodys_business(wired: Wired) -> None:
+    wired.send('51-["a"]', b"one")
+    wired.shared.loop.advance(5)
+    wired.send('51-["a"]')
+    wired.shared.loop.advance(6)
+    assert wired.shared.ends == []
+    wired.send(b"two")
+    wired.shared.loop.advance(20)
+    assert wired.shared.ends == []
+
+
+def test_attachments_are_bounded_together(wired: Wired) -> None:
+    wired.send('54-["a"]', b"x" * 1000, b"x" * 1000, b"x" * 1000)
+    assert wired.shared.ends == []
+    wired.send(b"x")
+    assert wired.shared.reasons == [CloseReason.PROTOCOL]
+
+
+# -- one sign-in a session --------------------------------------------------------------------------
+
+
+def test_who_left_the_namespace_cannot_come_back_as_somebody_else(wired: Wired) -> None:
+    wired.send("1")
+    wired.application.session = SessionId("019b0000-0000-7000-8000-0000000000cc")
+    wired.send("0")
+    [packet] = wired.received()
+    assert '"token_invalid"' in packet
+    assert [told[0] for told in wired.application.told] == ["disconnected"]
+
+
+def test_a_session_is_let_in_once_and_stays_so(new: Wired) -> None:
+    new.application.refusal = errors.TokenInvalid()
+    new.send("0")
+    assert (new.shared.entries, new.session.entered) == (0, False)
+    new.application.refusal = None
+    new.send("0", "1", "0")
+    assert (new.shared.entries, new.session.entered) == (1, True)
+
+
+def test_refusals_are_counted_in_a_row(new: Wired) -> None:
+    for _ in range(3):
+        new.application.refusal = errors.TokenInvalid()
+        new.send("0", "0", "0", "0")
+        new.application.refusal = None
+        new.send("0", "1")
+    assert new.shared.ends == []
+
+
+def test_attempts_at_other_namespaces_are_bounded_too(wired: Wired) -> None:
+    wired.send(*["0/admin"] * 5)
+    assert wired.shared.ends == []
+    wired.send("0/admin")
+    assert wired.shared.reasons == [CloseReason.PROTOCOL]

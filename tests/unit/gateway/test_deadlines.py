@@ -194,3 +194,15 @@ def test_a_closed_calendar_has_forgotten_everything() -> None:
     assert book.loop.timers == 0
     book.loop.advance(60)
     assert book.seen == []
+
+
+def test_everything_can_be_made_due_at_once() -> None:
+    due = Due()
+    due.deadlines.add("a")
+    due.loop.advance(1)
+    due.deadlines.add("b")
+    due.deadlines.expire()
+    assert due.seen == [("a", 101.0), ("b", 101.0)]
+    assert due.loop.timers == 0
+    due.loop.advance(60)
+    assert len(due.seen) == 2

@@ -154,6 +154,21 @@ def test_before_it_is_attached_and_after_it_is_closed_a_write_goes_nowhere(wired
     assert wired.transport.texts == []
 
 
+def test_who_closes_first_still_takes_what_the_peer_sends_so_that_nothing_said_is_lost(wired: Wired) -> None:
+    wired.socket.close(CloseCode.POLICY)
+    assert wired.transport.ended
+    wired.socket.data_received(masked(b"dropped") + masked(b"\x03\xf0", CLOSE))
+    assert wired.owner.messages == []
+    assert wired.transport.frames == [(CLOSE, b"\x03\xf0")]
+    assert wired.socket.eof_received() is False, "the peer has closed too: that ends it"
+
+
+def test_a_close_that_the_peer_began_ends_with_the_answer(wired: Wired) -> None:
+    wired.socket.data_received(masked(b"\x03\xe8", CLOSE))
+    assert wired.transport.closed
+    assert not wired.transport.ended
+
+
 def test_closing_twice_sends_one_close_frame(wired: Wired) -> None:
     wired.socket.close(CloseCode.GOING_AWAY, "first")
     wired.socket.close(CloseCode.POLICY, "second")
