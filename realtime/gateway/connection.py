@@ -303,15 +303,18 @@ class Connection:
         if extensions is None or not extensions.serves(namespace):
             self._session.write(socketio.connect_error_frame(packet.namespace, "Invalid namespace"))
             return
+        needs_token = application is not None and extensions.needs_token(namespace)
         try:
             fields = decode(_auth_fields, packet.data or b"{}")
-            if application is not None and extensions.needs_token(namespace):
+            if application is not None and needs_token:
                 token = fields.pop("token", None)
                 self._identify(application.authenticate(self, b"" if token is None else b'{"token":%b}' % token))
                 if not self._is_guest:
                     self._is_guest = True
                     application.guest_came(self)
         except errors.RealtimeError as error:
+            if not needs_token:
+                raise socketio.InvalidPacket("the payload of a CONNECT is an object") from error
             self._refuse_connect(packet.namespace, error)
             return
         if self._guest is None:

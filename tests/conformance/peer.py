@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import uvloop
 from aiohttp import web
@@ -22,7 +22,7 @@ from realtime.gateway.server import Gateway, GatewayConfig
 from realtime.gateway.transport import WebSocket, switching, take_over
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from realtime.gateway.session import CloseReason, Session
 
@@ -68,11 +68,13 @@ class _EngineEcho:
         """Nothing is kept of a session."""
 
 
-def _engineio(app: web.Application) -> None:
+def _engineio(app: web.Application) -> EngineServer:
     def accept(session: Session) -> None:
         _EngineEcho(session)
 
-    app.add_routes(EngineServer(_config("/engine.io/"), accept).routes())
+    engine = EngineServer(_config("/engine.io/"), accept)
+    app.add_routes(engine.routes())
+    return engine
 
 
 # -- Socket.IO ------------------------------------------------------------------------------------
@@ -102,11 +104,13 @@ def echo_namespaces(server: Extensions) -> None:
         server.on("message-with-ack", message_with_ack, namespace=namespace)
 
 
-def _socketio(app: web.Application) -> None:
+def _socketio(app: web.Application) -> EngineServer:
     server = Extensions()
     echo_namespaces(server)
     config = GatewayConfig(_config("/socket.io/"), connect_timeout_s=1.0, attachments_limit_bytes=10_000_000)
-    app.add_routes(Gateway(config, None, extensions=server).routes())
+    gateway = Gateway(config, None, extensions=server)
+    app.add_routes(gateway.routes())
+    return gateway.engine
 
 
 # -- WebSocket ------------------------------------------------------------------------------------
@@ -140,7 +144,7 @@ class _WebSocketEcho:
         """Nothing is kept of a connection."""
 
 
-def _websocket(app: web.Application) -> None:
+def _websocket(app: web.Application) -> EngineServer | None:
     bounds = _Bounds()
 
     async def handle(request: web.Request) -> web.Response:
@@ -151,30 +155,42 @@ def _websocket(app: web.Application) -> None:
         return web.Response()
 
     app.router.add_get("/", handle)
+    return None
 
 
 # -- running --------------------------------------------------------------------------------------
 
-_PEERS = {"engineio": _engineio, "socketio": _socketio, "websocket": _websocket}
+_PEERS: dict[Protocol, Callable[[web.Application], EngineServer | None]] = {
+    "engineio": _engineio,
+    "socketio": _socketio,
+    "websocket": _websocket,
+}
+
+
+class Served(NamedTuple):
+    """A peer that runs, and its Engine.IO server, where it has one."""
+
+    url: str
+    engine: EngineServer | None
 
 
 @contextlib.asynccontextmanager
-async def serving(protocol: Protocol, port: int = 0) -> AsyncIterator[str]:
-    """Serve on loopback; yield the URL."""
+async def serving(protocol: Protocol, port: int = 0) -> AsyncIterator[Served]:
+    """Serve on loopback."""
     app = web.Application()
-    _PEERS[protocol](app)
+    engine = _PEERS[protocol](app)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", engine)
     finally:
         await runner.cleanup()
 
 
 async def _run(protocol: Protocol, port: int) -> None:
-    async with serving(protocol, port) as url:
-        print(f"The {protocol} peer is at {url}  (stop with Ctrl-C)", flush=True)
+    async with serving(protocol, port) as served:
+        print(f"The {protocol} peer is at {served.url}  (stop with Ctrl-C)", flush=True)
         await asyncio.Event().wait()
 
 

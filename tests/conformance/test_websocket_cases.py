@@ -57,7 +57,7 @@ class Peer(NamedTuple):
 
 @pytest.fixture
 async def peer() -> AsyncIterator[Peer]:
-    async with serving("websocket") as url:
+    async with serving("websocket") as (url, _):
         socket, status, _ = await RawSocket.upgrade(url, path="/")
         assert status == 101
         yield Peer(socket)
@@ -300,7 +300,7 @@ def utf8_cases() -> list[tuple[str, bytes, bool]]:
 
 
 async def test_6_5_to_6_23_every_sequence_is_echoed_or_refused() -> None:
-    async with serving("websocket") as url:
+    async with serving("websocket") as (url, _):
         cases = utf8_cases()
         assert len(cases) > 120
         for name, payload, is_good in cases:

@@ -191,9 +191,10 @@ class Reply(NamedTuple):
 class Polling:
     """A session over long polling."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, path: str = PATH) -> None:
         self._http = http
         self._url = url
+        self._path = path
         self.sid = ""
 
     @property
@@ -205,7 +206,7 @@ class Polling:
         self, method: str, query: Mapping[str, str], body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
         """Send one request."""
-        async with self._http.request(method, self._url + PATH, params=query, data=body, headers=headers) as answer:
+        async with self._http.request(method, self._url + self._path, params=query, data=body, headers=headers) as answer:
             return Reply(answer.status, await answer.read(), answer.headers)
 
     async def open(self, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
