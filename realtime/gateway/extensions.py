@@ -71,7 +71,9 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
     def __init__(self, limit_bytes: int = 1 << 20, **options: Any) -> None:
         self.limit_bytes = limit_bytes
         self._anonymous: set[str] = set()
-        options.setdefault("logger", logger)
+        quiet = logging.getLogger(f"{__name__}.python_socketio")
+        quiet.setLevel(logging.WARNING)  # below that it logs sids and the name of every event
+        options.setdefault("logger", quiet)
         namespaces = options.pop("namespaces", None)
         super().__init__(client_manager=_Manager(), serializer=_Packet, **options)
         self.namespaces = namespaces if namespaces is not None else ["/"]  # its own takes no empty list

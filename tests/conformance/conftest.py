@@ -15,5 +15,4 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 async def close_raw_sockets() -> AsyncIterator[None]:
     yield
-    while RawSocket.opened:
-        RawSocket.opened.pop().close()
+    await RawSocket.close_all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import uvloop
@@ -33,16 +34,15 @@ _AUTH_PAUSE_S = 0.01
 """The official suite listens for one message after the other, and misses the second of two that come in one segment."""
 
 
-def _config(path: str) -> EngineConfig:
-    return EngineConfig(
-        path=path,
-        ping_interval_s=0.3,
-        ping_timeout_s=0.2,
-        max_packet_bytes=1_000_000,
-        unsent_limit_bytes=16 << 20,
-        admission=AdmissionLimits(per_address=10_000),
-        origins=("*",),
-    )
+BOUNDS = EngineConfig(
+    ping_interval_s=0.3,
+    ping_timeout_s=0.2,
+    max_packet_bytes=1_000_000,
+    unsent_limit_bytes=16 << 20,
+    admission=AdmissionLimits(per_address=10_000),
+    origins=("*",),
+)
+"""What the suites expect to be told in the handshake."""
 
 
 # -- Engine.IO ------------------------------------------------------------------------------------
@@ -68,11 +68,11 @@ class _EngineEcho:
         """Nothing is kept of a session."""
 
 
-def _engineio(app: web.Application) -> EngineServer:
+def _engineio(app: web.Application, bounds: EngineConfig) -> EngineServer:
     def accept(session: Session) -> None:
         _EngineEcho(session)
 
-    engine = EngineServer(_config("/engine.io/"), accept)
+    engine = EngineServer(dataclasses.replace(bounds, path="/engine.io/"), accept)
     app.add_routes(engine.routes())
     return engine
 
@@ -104,10 +104,10 @@ def echo_namespaces(server: Extensions) -> None:
         server.on("message-with-ack", message_with_ack, namespace=namespace)
 
 
-def _socketio(app: web.Application) -> EngineServer:
+def _socketio(app: web.Application, bounds: EngineConfig) -> EngineServer:
     server = Extensions()
     echo_namespaces(server)
-    config = GatewayConfig(_config("/socket.io/"), connect_timeout_s=1.0, attachments_limit_bytes=10_000_000)
+    config = GatewayConfig(bounds, connect_timeout_s=1.0, attachments_limit_bytes=10_000_000)
     gateway = Gateway(config, None, extensions=server)
     app.add_routes(gateway.routes())
     return gateway.engine
@@ -144,7 +144,7 @@ class _WebSocketEcho:
         """Nothing is kept of a connection."""
 
 
-def _websocket(app: web.Application) -> EngineServer | None:
+def _websocket(app: web.Application, _bounds: EngineConfig) -> EngineServer | None:
     bounds = _Bounds()
 
     async def handle(request: web.Request) -> web.Response:
@@ -160,7 +160,7 @@ def _websocket(app: web.Application) -> EngineServer | None:
 
 # -- running --------------------------------------------------------------------------------------
 
-_PEERS: dict[Protocol, Callable[[web.Application], EngineServer | None]] = {
+_PEERS: dict[Protocol, Callable[[web.Application, EngineConfig], EngineServer | None]] = {
     "engineio": _engineio,
     "socketio": _socketio,
     "websocket": _websocket,
@@ -175,16 +175,18 @@ class Served(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def serving(protocol: Protocol, port: int = 0) -> AsyncIterator[Served]:
+async def serving(protocol: Protocol, port: int = 0, bounds: EngineConfig = BOUNDS) -> AsyncIterator[Served]:
     """Serve on loopback."""
     app = web.Application()
-    engine = _PEERS[protocol](app)
+    engine = _PEERS[protocol](app, bounds)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
         yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", engine)
     finally:
+        if engine is not None:
+            engine.close()
         await runner.cleanup()
 
 

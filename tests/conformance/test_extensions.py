@@ -15,7 +15,7 @@ from realtime import config
 from realtime.gateway import extensions
 from tests.conformance import extension, wire
 from tests.conformance.extension import CLOSED, ECHO, OPEN, ROOMS, ends, gates
-from tests.conformance.official import Stranger, driving
+from tests.conformance.official import ROOT, Stranger, driving
 from tests.conformance.test_official_client import token_of
 from tests.conformance.wire import Polling, RawSocket
 
@@ -193,6 +193,22 @@ async def test_two_namespaces_share_a_connection_with_the_contract(api: Api, ann
         assert await rooms.values("join", "x") == [["x"]]
         await main.wait_events(room, 1)
         assert main.seqs(room) == [seq]
+
+
+async def test_the_example_runs_as_it_is(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    api = await nodes.start(extensions="board:register")
+    anna, ben = await api.register(), await api.register()
+    async with driving() as driver:
+        first, second = [driver.open(api.url + "/board", one.token) for one in (anna, ben)]
+        assert isinstance(first, Stranger) and isinstance(second, Stranger)
+        await asyncio.gather(first.until("connect"), second.until("connect"))
+        assert (await first.values("draw", "b1", b"x"))[0]["error"]["code"] == "not_subscribed"
+        assert await first.values("open", "b1") == [{"people": [anna.username]}]
+        assert await second.values("open", "b1") == [{"people": sorted([anna.username, ben.username])}]
+        assert await first.values("draw", "b1", b"\x01\x02") == [{"ok": True}]
+        await second.wait_for("drawn")
+        assert payloads(second, "drawn") == [[anna.username, b"\x01\x02"]]
 
 
 # -- who is let in --------------------------------------------------------------------------------

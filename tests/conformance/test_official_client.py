@@ -260,7 +260,7 @@ async def test_it_comes_back_to_a_restarted_server_by_itself_and_misses_nothing(
         held = (await client.subscribe(room, since=0))["events"]
         live = await client.send(room, "before")
         await client.wait(lambda: live in client.seqs(room))
-    assert client.payloads("server.drain") != []
+    await client.wait_for("server.drain")
     assert (await client.until("disconnect"))["active"] is True
     held += client.events(room)
     missed = [await anna.send(room, f"missed {number}") for number in range(10)]

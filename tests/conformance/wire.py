@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -135,6 +136,15 @@ class RawSocket:
     def close(self) -> None:
         """Drop the connection without a farewell."""
         self._writer.transport.abort()
+
+    @classmethod
+    async def close_all(cls) -> None:
+        """Drop all that are open, and wait until their loop has let them go."""
+        while cls.opened:
+            socket = cls.opened.pop()
+            socket.close()
+            with contextlib.suppress(ConnectionError):
+                await socket._writer.wait_closed()
 
     # -- Socket.IO ----------------------------------------------------------------------------------
 
