@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,7 +69,7 @@ class Guest:
         asked: The namespaces that it asked for and did not leave.
     """
 
-    __slots__ = ("_carrier", "_connecting", "_extensions", "_held", "_task", "_waiting", "_waiting_bytes", "asked", "environ",
+    __slots__ = ("_carrier", "_connecting", "_extensions", "_held", "_waiting", "_waiting_bytes", "asked", "environ",
                  "id", "session")  # fmt: skip
 
     def __init__(self, extensions: Extensions, carrier: Carrier, id: str, environ: dict[str, object]) -> None:
@@ -82,9 +81,8 @@ class Guest:
         self._carrier = carrier
         self._connecting: str | None = None
         self._held: list[bytes] = []  # emitted to a namespace whose CONNECT is not answered yet
-        self._waiting: deque[tuple[Callable[[], Coroutine[Any, Any, None]], int]] = deque()
+        self._waiting: deque[tuple[Callable[[], Coroutine[Any, Any, None]], int]] | None = None
         self._waiting_bytes = 0
-        self._task: asyncio.Task[None] | None = None
         self._wait(lambda: extensions.eio.handlers["connect"](id, environ), 0)
 
     @property
@@ -154,22 +152,23 @@ class Guest:
         return manager.callbacks.get(manager.sid_from_eio_sid(self.id, namespace), ())
 
     def _wait(self, handle: Callable[[], Coroutine[Any, Any, None]], size: int) -> None:
+        if self._waiting is None:
+            self._waiting = deque()
+            self._extensions.eio.start_background_task(self._drain, self._waiting)
         self._waiting.append((handle, size))
         self._waiting_bytes += size
-        if self._task is None:
-            self._task = self._extensions.eio.start_background_task(self._drain)
-        elif len(self._waiting) > MAX_WAITING or self._waiting_bytes > self._extensions.limit_bytes:
+        if len(self._waiting) > MAX_WAITING or self._waiting_bytes > self._extensions.limit_bytes:
             self._carrier.overloaded()
 
-    async def _drain(self) -> None:
-        while self._waiting:
-            handle, size = self._waiting.popleft()
+    async def _drain(self, waiting: deque[tuple[Callable[[], Coroutine[Any, Any, None]], int]]) -> None:
+        while waiting:
+            handle, size = waiting.popleft()
             self._waiting_bytes -= size
             try:
                 await handle()
             except Exception:
                 logger.exception("a packet for an extension could not be handled")
-        self._task = None
+        self._waiting = None
 
     async def _handle(self, parts: list[str | bytes]) -> None:
         for part in parts:

@@ -121,8 +121,33 @@ async def test_an_address_has_so_many_connections_and_no_more(nodes: Nodes) -> N
     await second.open()
     refused = await third.request("GET", wire.HANDSHAKE)
     assert (refused.status, int(refused.headers["Retry-After"]) >= 1) == (429, True)
+    assert json.loads(refused.body)["code"] == "too_many_connections"
     await first.post("1")
     await third.open()
+
+
+async def test_half_of_an_address_may_be_without_a_token_and_the_rest_is_kept_for_others(nodes: Nodes) -> None:
+    api = await nodes.start(connections_per_address=22)
+    anna = await api.register()
+    silent = [await RawSocket.open(api.url) for _ in range(11)]
+    _, status, headers = await RawSocket.upgrade(api.url)
+    assert (status, int(headers["retry-after"]) >= 1) == (429, True)
+    await silent[0].enter(anna.token)
+    await (await RawSocket.open(api.url)).enter(anna.token)
+
+
+async def test_a_node_takes_so_many_connections_and_so_many_a_second(nodes: Nodes) -> None:
+    full, slow = await nodes.start(connections_per_node=2), await nodes.start(connect_rate=1)
+    for api, at_once in ((full, 2), (slow, 1)):
+        for _ in range(at_once):
+            await Polling(api.http, api.url).open()
+        refused = await Polling(api.http, api.url).request("GET", wire.HANDSHAKE)
+        assert (refused.status, int(refused.headers["Retry-After"]) >= 1) == (503, True)
+        error = json.loads(refused.body)
+        assert (error["code"], error["retryable"]) == ("overloaded", True)
+    async with asyncio.timeout(5):
+        while (await Polling(slow.http, slow.url).request("GET", wire.HANDSHAKE)).status == 503:
+            await asyncio.sleep(0.05)
 
 
 # -- heartbeat ------------------------------------------------------------------------------------

@@ -227,6 +227,20 @@ async def test_who_asks_for_no_ack_gets_none(socket: RawSocket) -> None:
     assert [text for text in heard if not text.startswith("42[")] == ['439[{"ok":true}]']
 
 
+async def test_a_connection_has_a_budget_of_requests_and_is_told_when_it_is_used_up(nodes: Nodes) -> None:
+    api = await nodes.start(request_rate=1, request_burst=4)
+    anna, socket, other = await api.register(), await RawSocket.open(api.url), await RawSocket.open(api.url)
+    await socket.enter(anna.token)
+    await other.enter(anna.token)
+    events = ["presence.watch", "nonsense", "message.send", "presence.watch", "presence.watch", "nonsense"]
+    answers = [await socket.ask(number, event, {"users": []}) for number, event in enumerate(events)]
+    assert [answer.get("error", {}).get("code") for answer in answers] == [
+        None, "unknown_event", "invalid_request", None, "rate_limited", "rate_limited",
+    ]  # fmt: skip
+    assert 0 < answers[-1]["error"]["retry_after_ms"] <= 1001
+    assert await other.is_alive(), "each connection has its own"
+
+
 # -- binary ---------------------------------------------------------------------------------------
 
 
