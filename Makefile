@@ -26,6 +26,10 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 	@echo "Installing what the tests need (the first time only) ..."
 	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/dev.txt && touch $@
 
+$(VENV)/bench.stamp: $(VENV)/runtime.stamp requirements/bench.txt
+	@echo "Installing what the benchmarks need (the first time only) ..."
+	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/bench.txt && touch $@
+
 web/node_modules/.stamp: web/package-lock.json | $(VENV)/runtime.stamp
 	@echo "Fetching what builds the browser client (the first time only) ..."
 	@cd web && ../$(BIN)/npm ci --silent --no-audit --no-fund && touch node_modules/.stamp
@@ -62,7 +66,7 @@ docs: $(VENV)/dev.stamp ## write the generated pages anew
 
 lock: $(VENV)/python.stamp ## resolve the dependencies anew into requirements/*.txt
 	@$(BIN)/pip install -q uv
-	@for set in runtime dev; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	@for set in runtime bench dev; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove what was built (not the data)

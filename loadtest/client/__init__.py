@@ -1,0 +1,1 @@
+"""The client: connections, the processes that hold them, and the checker of what they receive."""

@@ -1,0 +1,1 @@
+"""What a run reads: processes under /proc, Prometheus pages, distributions of latency."""
