@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast check screenshot format docs lock clean
+.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ test-fast: $(VENV)/dev.stamp ## the tests that need nothing running, under a min
 test: setup-dev check ## every check and every test: real PostgreSQL, Redis, browser and clients
 	@cd web && ../$(BIN)/npm run --silent check && ../$(BIN)/npm test --silent
 	@$(BIN)/pytest
+
+bench: setup $(VENV)/bench.stamp ## measure this server and its peers, about 15 minutes; reports in .bench/
+	@$(BIN)/python -m loadtest bench
+
+bench-quick: setup $(VENV)/bench.stamp ## the same with Node alone and less of everything, under 2 minutes
+	@$(BIN)/python -m loadtest bench --quick --out .bench/quick
 
 screenshot: setup-dev ## take the pictures of the README anew, with the browser test
 	@mkdir -p docs/images && SCREENSHOT_TO=docs/images $(BIN)/pytest tests/browser -k two_people_chat

@@ -35,7 +35,7 @@ class Link:
     """
 
     __slots__ = (
-        "begun_ns", "credential", "dialect", "fd", "index", "key", "next_request", "outbox", "phase", "position",
+        "begun_ns", "credential", "dialect", "fd", "index", "key", "next_request", "outbox", "phase", "position", "reading",
         "receive_bytes", "room", "since", "socket", "source", "subscribe", "subscribing", "unread", "waiting",
     )  # fmt: skip
 
@@ -48,6 +48,7 @@ class Link:
         self.source = source
         self.subscribe = place.subscribe
         self.receive_bytes = 0
+        self.reading = True
         self.socket: socket.socket | None = None
         self.fd = -1
         self.phase = Phase.NEW

@@ -63,6 +63,8 @@ class Gathered:
     caught_up: int = 0
     heartbeats: int = 0
     received_bytes: int = 0
+    busy: float = 0.0
+    """Share of a core that the busiest client process used."""
     violations: Violations = field(default_factory=Violations)
 
 

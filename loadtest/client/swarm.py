@@ -158,14 +158,12 @@ class Swarm:
         return found
 
     def stop_reading(self, count: int) -> int:
-        """Let `count` connections stop reading; return how many did."""
-        share = count // self.setup.processes
-        return sum(self._all("stop_reading", 10.0, count=share))
+        """Let the last `count` connections of each process that has so many stop reading; return how many did."""
+        return sum(self._all("stop_reading", 10.0, count=count))
 
-    def read_again(self, count: int, seconds: float) -> int:
+    def read_again(self, seconds: float) -> int:
         """Let them read again; return how many the server had given up."""
-        share = count // self.setup.processes
-        return sum(self._all("read_again", seconds, count=share, seconds=seconds))
+        return sum(self._all("read_again", seconds, seconds=seconds))
 
     def renew(self, credentials: dict[str, str]) -> None:
         """Put new tokens on open connections, by the old one."""
@@ -180,6 +178,7 @@ class Swarm:
                 setattr(whole, name, getattr(whole, name) + getattr(part, name))
             for name in ("refused", "lost", "retried"):
                 getattr(whole, name).update(getattr(part, name))
+            whole.busy = max(whole.busy, part.busy)
             whole.violations.merge(part.violations)
         for name in ("latency", "connecting", "settling"):
             setattr(whole, name, Histogram(getattr(part, name) for part in parts).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import Counter
 
@@ -27,6 +28,7 @@ class Tally:
         self.settling_ns = array("q")
         self.of_deliveries = True
         self._taken_delivered = self._taken_acked = 0
+        self._since = time.monotonic(), time.process_time()
         self._clear()
 
     def _clear(self) -> None:
@@ -59,6 +61,7 @@ class Tally:
 
     def take(self) -> Gathered:
         """Return what was counted since the last time, and begin anew."""
+        wall_s, cpu_s = time.monotonic() - self._since[0], time.process_time() - self._since[1]
         self._flush()
         connecting, settling = Histogram(), Histogram()
         connecting.add_ns(self.connecting_ns)
@@ -77,10 +80,12 @@ class Tally:
             caught_up=self.caught_up,
             heartbeats=self.heartbeats,
             received_bytes=self.received_bytes,
+            busy=cpu_s / max(wall_s, 1e-3),
             violations=Violations(self.violations.counts.copy(), list(self.violations.shown)),
         )
         self._taken_delivered, self._taken_acked = self.delivered, self.acked
         self.violations.counts.clear()
         self.violations.shown.clear()
+        self._since = time.monotonic(), time.process_time()
         self._clear()
         return gathered

@@ -36,12 +36,13 @@ class Peer:
         name: For reports.
         dialect: A name from `protocols.names`.
         can: The scenarios it takes part in.
-        durable: Whether its ack means that something was stored.
+        pace: Less than 1 for a server so slow that as many deliveries would take minutes.
     """
 
     name = ""
     dialect = ""
     can: frozenset[str] = frozenset({"connect", "idle", "fanout", "request"})
+    pace = 1.0
 
     def __init__(self) -> None:
         self.host = "127.0.0.1"

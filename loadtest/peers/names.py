@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loadtest.peers.centrifugo_server import Centrifugo
+from loadtest.peers.floor import Floor
+from loadtest.peers.nats_websocket import NatsWebSocket
 from loadtest.peers.node_socketio import NodeSocketIo
 from loadtest.peers.ours import Realtime
+from loadtest.peers.stock_socketio import StockSocketIo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,4 +19,8 @@ if TYPE_CHECKING:
 PEERS: dict[str, Callable[[], Peer]] = {
     "realtime": Realtime,
     "node": NodeSocketIo,
+    "python-socketio": StockSocketIo,
+    "nats": NatsWebSocket,
+    "centrifugo": Centrifugo,
+    "floor": Floor,
 }

@@ -8,7 +8,15 @@ from typing import Any
 
 
 class RestFailed(Exception):
-    """The server answered something that stops the run."""
+    """The server answered something that stops the run.
+
+    Args:
+        retryable: Whether the server says that trying again may help.
+    """
+
+    def __init__(self, text: str, *, retryable: bool) -> None:
+        super().__init__(text)
+        self.retryable = retryable
 
 
 class Rest:
@@ -44,5 +52,6 @@ class Rest:
             answer = self._connection.getresponse()
         text = answer.read().decode()
         if answer.status not in (200, 201):
-            raise RestFailed(f"{method} {path.partition('?')[0]} was answered {answer.status}: {text[:200]}")
+            what = f"{method} {path.partition('?')[0]} was answered {answer.status}: {text[:200]}"
+            raise RestFailed(what, retryable='"retryable":true' in text)
         return json.loads(text) if text else None

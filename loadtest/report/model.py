@@ -101,6 +101,8 @@ class Result:
     violations: dict[str, int] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    others: float | None = None
+    """Share of the machine that programs took which are no part of the run; None where the server's own part is not known."""
 
 
 @dataclass(slots=True)

@@ -48,6 +48,10 @@ class Bars:
         if not self.console.is_terminal:
             self.console.print(title, highlight=False)
 
+    def steps(self, count: int) -> None:
+        """Say how many scenarios will run, once that is known."""
+        self._progress.update(self._whole, total=count)
+
     def end(self) -> None:
         self._progress.advance(self._whole)
 

@@ -50,7 +50,8 @@ class Context:
         """Return places for so many connections, dealt over accounts and rooms, and the rooms."""
         credentials = self.peer.credentials(min(self.accounts, count))
         names = self.peer.rooms(rooms, credentials)
-        places = [Place(credentials[number % len(credentials)], names[number % rooms], subscribe) for number in range(count)]
+        people = len(credentials)
+        places = [Place(credentials[number // rooms % people], names[number % rooms], subscribe) for number in range(count)]
         return places, names
 
     def result(self, scenario: str, **parameters: Any) -> Result:
@@ -79,6 +80,7 @@ class Context:
         if gathered.refused:
             found.add("refused", f"requests were refused: {dict(gathered.refused)}")
         result.violations, result.shown = dict(found.counts), list(found.shown)
+        result.notes.append(f"the busiest client process used {gathered.busy:.0%} of a core")
         if gathered.retried:
             result.notes.append(f"attempts to connect that were repeated: {dict(gathered.retried)}")
         return gathered

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from loadtest.measure import process, prometheus
+from loadtest.measure import machine, process, prometheus
 from loadtest.measure.stats import Histogram, figure
 
 
@@ -57,6 +57,15 @@ def test_own_cpu_and_memory_are_seen() -> None:
         pass
     assert process.cpu(os.getpid()).since(before).server_s >= 0.05
     assert process.memory_kib(os.getpid()) > 1000
+
+
+def test_own_work_is_not_counted_as_others() -> None:
+    others, begun = machine.Others(process.Cpu(0.0, 0.0)), time.monotonic()
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    own_share = 0.2 / (time.monotonic() - begun) / (os.cpu_count() or 1)
+    assert 0 <= others.share(process.Cpu(0.0, 0.0)) <= 1 - own_share + 0.1
 
 
 def test_private_pages_are_summed() -> None:
