@@ -7,10 +7,12 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from loadtest.client.swarm import ClientFailed
 from loadtest.measure import machine
 from loadtest.peers.base import Unavailable
 from loadtest.peers.names import PEERS
-from loadtest.report.model import Run
+from loadtest.peers.rest import RestFailed
+from loadtest.report.model import Result, Run
 from loadtest.scenarios import names
 from loadtest.scenarios.context import Context
 
@@ -36,16 +38,21 @@ class Plan:
     Args:
         peers: Names of servers that run `shared`, one after the other, `repetitions` times: A B C A B C, since the machine's
             speed drifts. A server runs its steps in one life.
-        alone: Steps of ours that have no peer, each on a fresh server, `repetitions_alone` times.
+        alone: Steps of ours that have no peer, each on a fresh server, in this order.
     """
 
     peers: tuple[str, ...]
     shared: tuple[Step, ...]
     repetitions: int
     alone: tuple[Step, ...] = ()
-    repetitions_alone: int = 1
 
 
+_AGAIN = (
+    Step("fanout", {"members": 100, "deliveries": 100_000}),
+    Step("fanout", {"members": 10_000, "deliveries": 200_000}),
+    Step("chat"),
+    Step("storm"),
+)
 FULL = Plan(
     peers=tuple(PEERS),
     shared=(
@@ -54,14 +61,7 @@ FULL = Plan(
         Step("fanout", {"members": 1000, "deliveries": 100_000}),
     ),
     repetitions=3,
-    alone=(
-        Step("fanout", {"members": 100, "deliveries": 100_000}),
-        Step("fanout", {"members": 10_000, "deliveries": 200_000}),
-        Step("chat"),
-        Step("storm"),
-        Step("idle"),
-        Step("slow"),
-    ),
+    alone=(*_AGAIN, Step("idle"), *_AGAIN, Step("slow")),
 )
 QUICK = Plan(
     peers=("realtime", "node"),
@@ -78,7 +78,7 @@ QUICK = Plan(
 def steps_of(plan: Plan, installed: Sequence[Peer]) -> int:
     """Count the steps, for the bar."""
     shared = sum(step.scenario in peer.can for peer in installed for step in plan.shared) * plan.repetitions
-    return shared + len(plan.alone) * plan.repetitions_alone
+    return shared + len(plan.alone)
 
 
 def install(run: Run, wanted: Sequence[str], bars: Bars) -> list[Peer]:
@@ -104,9 +104,8 @@ def measure(run: Run, plan: Plan, installed: Sequence[Peer], bars: Bars, process
             _life(run, peer, [step for step in plan.shared if step.scenario in peer.can], bars, processes)
     ours = next((peer for peer in installed if peer.dialect == "realtime"), None)
     if ours is not None:
-        for _ in range(plan.repetitions_alone):
-            for step in plan.alone:
-                _life(run, ours, [step], bars, processes)
+        for step in plan.alone:
+            _life(run, ours, [step], bars, processes)
 
 
 def _life(run: Run, peer: Peer, steps: Sequence[Step], bars: Bars, processes: int) -> None:
@@ -117,7 +116,12 @@ def _life(run: Run, peer: Peer, steps: Sequence[Step], bars: Bars, processes: in
             parameters = dict(step.parameters)
             if "deliveries" in parameters:
                 parameters["deliveries"] = int(parameters["deliveries"] * peer.pace)
-            run.results.append(names.run(step.scenario, context, parameters))
+            try:
+                result = names.run(step.scenario, context, parameters)
+            except (ClientFailed, RestFailed) as failure:  # told with the report; what else there is to measure is measured
+                lines = str(failure).strip().splitlines()
+                result = Result(step.scenario, peer.name, peer.version, parameters, violations={"failed": 1}, shown=lines[-1:])
+            run.results.append(result)
             bars.end()
 
 

@@ -86,8 +86,8 @@ class Link:
             one.connect(address)
         self.socket, self.fd, self.phase = one, one.fileno(), Phase.CONNECTING
 
-    def connected(self, authority: str) -> bool:
-        """Send the opening request; the connection is through. Return whether it is ready, where there is no handshake.
+    def connected(self, authority: str) -> None:
+        """Send the opening request, where there is one; the connection is through.
 
         Raises:
             OSError: it is not.
@@ -97,11 +97,11 @@ class Link:
         if failure:
             raise OSError(failure, "the connection was refused")
         if not self.dialect.framed:
-            return True
+            self.phase = Phase.OPEN
+            return
         self.key = websocket.new_key()
         self.phase = Phase.UPGRADING
         self.write(self.dialect.request_line(authority, self.key))
-        return False
 
     def upgraded(self, data: bytes, masks: websocket.Masks) -> bytes | None:
         """Read the answer to the opening request; return what follows it, None while it is not whole.

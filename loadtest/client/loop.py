@@ -142,8 +142,7 @@ class Loop:
 
     def _writable(self, link: Link) -> None:
         if link.phase is Phase.CONNECTING:
-            if link.connected(self._authority):
-                self._ready(link)
+            link.connected(self._authority)
             self._epoll.modify(link.fd, _IN | (_OUT if link.outbox else 0))
         elif link.flush():
             self._epoll.modify(link.fd, _IN)
@@ -219,8 +218,12 @@ class Loop:
         self.write(link, link.frame(message, self.masks))
 
     def write(self, link: Link, data: bytes) -> None:
-        """Write whole frames."""
-        link.write(data)
+        """Write whole frames; a connection that turns out to be gone counts as lost."""
+        try:
+            link.write(data)
+        except OSError as failure:
+            self._lost(link, failure)
+            return
         if link.outbox:
             self._epoll.modify(link.fd, _IN | _OUT)
 

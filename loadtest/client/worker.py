@@ -42,22 +42,22 @@ class Worker:
     """
 
     def __init__(self, setup: Setup, control: Connection, board: Any) -> None:
-        self._loop = Loop(setup, control.fileno(), board)
+        self.loop = Loop(setup, control.fileno(), board)
         self._control = control
         self._shared = None if setup.dialect in OWN_STATE else DIALECTS[setup.dialect]()
         self._commands: dict[str, Callable[..., Any]] = {
-            "connect": self.connect, "drop": self._loop.drop, "back": self.back, "hold": self.hold, "collect": self.collect,
+            "connect": self.connect, "drop": self.loop.drop, "back": self.back, "hold": self.hold, "collect": self.collect,
             "positions": self.positions, "stop_reading": self.stop_reading, "read_again": self.read_again, "renew": self.renew,
         }  # fmt: skip
-        loads = Loads(self._loop)
+        loads = Loads(self.loop)
         self._commands |= {"fanout": loads.fanout, "request": loads.request, "chat": loads.chat}
 
     def serve(self) -> None:
         """Take commands for ever."""
         while True:
-            while not self._loop.called:
-                self._loop.pump(1.0)
-            self._loop.called = False
+            while not self.loop.called:
+                self.loop.pump(1.0)
+            self.loop.called = False
             name, arguments = self._control.recv()
             try:
                 answer = self._commands[name](**arguments)
@@ -72,7 +72,7 @@ class Worker:
 
     def connect(self, places: Sequence[Place], rate_per_s: float, in_flight: int, receive_bytes: int, timeout_s: float) -> float:
         """Open one more connection for each place, and wait until they are settled; return the seconds that it took."""
-        loop, setup = self._loop, self._loop.setup
+        loop, setup = self.loop, self.loop.setup
         begun_ns = time.monotonic_ns()
         for number, place in enumerate(places):
             index = len(loop.links)
@@ -88,7 +88,7 @@ class Worker:
 
     def back(self, pause_s: float, spread_s: float, in_flight: int, timeout_s: float) -> float:
         """Bring every connection back where it was, after a pause and spread as clients do; return the seconds from the first."""
-        loop = self._loop
+        loop = self.loop
         begun_ns = time.monotonic_ns()
         for link in loop.links:
             loop.open_at(begun_ns + int((pause_s + loop.random.random() * spread_s) * 1e9), link)
@@ -97,12 +97,12 @@ class Worker:
 
     def hold(self, seconds: float) -> None:
         """Stay connected, answer heartbeats, check what comes."""
-        self._loop.until(lambda: False, seconds)
+        self.loop.until(lambda: False, seconds)
 
     def positions(self) -> dict[str, tuple[int, int]]:
         """Return the lowest and the highest position of the readers of each room."""
         found: dict[str, tuple[int, int]] = {}
-        for link in self._loop.links:
+        for link in self.loop.links:
             if link.subscribe and link.phase is Phase.READY:
                 low, high = found.get(link.room, (link.position.seq, link.position.seq))
                 found[link.room] = min(low, link.position.seq), max(high, link.position.seq)
@@ -110,28 +110,28 @@ class Worker:
 
     def stop_reading(self, count: int) -> int:
         """Let the last `count` connections stop reading; return how many did."""
-        chosen = [link for link in self._loop.links[-count:] if link.phase is Phase.READY] if count else []
+        chosen = [link for link in self.loop.links[-count:] if link.phase is Phase.READY] if count else []
         for link in chosen:
-            self._loop.look_away(link)
+            self.loop.look_away(link)
         return len(chosen)
 
     def read_again(self, seconds: float) -> int:
         """Let them read again; return how many the server had given up."""
-        chosen = [link for link in self._loop.links if not link.reading]
+        chosen = [link for link in self.loop.links if not link.reading]
         for link in chosen:
-            self._loop.look_again(link)
-        self._loop.until(lambda: all(link.phase is Phase.CLOSED for link in chosen), seconds)
+            self.loop.look_again(link)
+        self.loop.until(lambda: all(link.phase is Phase.CLOSED for link in chosen), seconds)
         return sum(link.phase is Phase.CLOSED for link in chosen)
 
     def renew(self, credentials: dict[str, str]) -> None:
         """Put new tokens on the connections that hold old ones."""
-        for link in self._loop.links:
+        for link in self.loop.links:
             new = credentials.get(link.credential)
             if new is not None:
                 link.credential = new
                 if link.phase is Phase.READY:
-                    self._loop.send(link, link.dialect.renew(link.request(0), new))
+                    self.loop.send(link, link.dialect.renew(link.request(0), new))
 
     def collect(self) -> Gathered:
         """Return what was seen since the last time."""
-        return self._loop.tally.take()
+        return self.loop.tally.take()

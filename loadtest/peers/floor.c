@@ -19,15 +19,6 @@ enum { MOST = 32768, CHUNK = 1 << 16, EVENTS = 64 };
 static int members[MOST];
 static int count;
 
-static void leave(int fd) {
-    for (int i = 0; i < count; i++)
-        if (members[i] == fd) {
-            members[i] = members[--count];
-            break;
-        }
-    close(fd);
-}
-
 /* A full socket blocks the loop: nobody here is slow, and a floor that drops would be none. */
 static void send_all(int fd, const char *data, ssize_t size) {
     while (size > 0) {
@@ -40,6 +31,15 @@ static void send_all(int fd, const char *data, ssize_t size) {
         data += sent;
         size -= sent;
     }
+}
+
+static void leave(int fd) {
+    for (int i = 0; i < count; i++)
+        if (members[i] == fd) {
+            members[i] = members[--count];
+            break;
+        }
+    close(fd);
 }
 
 int main(int argc, char **argv) {
@@ -72,6 +72,7 @@ int main(int argc, char **argv) {
                 }
                 setsockopt(one, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
                 members[count++] = one;
+                send_all(one, "\x81\x00", 2); /* an empty frame: from here on it receives */
                 event.data.fd = one;
                 epoll_ctl(poll, EPOLL_CTL_ADD, one, &event);
                 continue;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from loadtest.protocols import websocket
-from loadtest.protocols.base import Meaning, delivered
+from loadtest.protocols.base import Meaning, Ready, delivered
 
 
 class Raw:
@@ -41,7 +41,8 @@ class Raw:
         return b""
 
     def read(self, opcode: int, payload: bytes) -> list[Meaning]:
-        return [delivered(payload)]
+        # The empty frame is the server's word that it has taken the connection in: the kernel connects before that.
+        return [delivered(payload)] if payload else [Ready()]
 
 
 _AS_LONG_AS_OURS = 325

@@ -62,6 +62,7 @@ def compare(run: Run, console: Console) -> None:
             label = f"{MEANINGS[name].label}, {MEANINGS[name].unit}".rstrip(", ")
             table.add_row(label, *(_cell(figures, peer, case, name) for peer in peers))
         console.print(table)
+    console.print(Text("× is how many times ours", style="dim"))
     table = Table(title="targets", box=box.SIMPLE, title_justify="left", title_style="bold")
     table.add_column("")
     for head in ("target", "measured"):

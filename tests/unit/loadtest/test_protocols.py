@@ -90,3 +90,4 @@ def test_the_floor_sends_the_frame_that_all_receive() -> None:
     frames, taken = websocket.server_frames(raw.publish(0, "room", 5, body_text(8, 100)))
     assert taken == len(raw.publish(0, "room", 5, body_text(8, 100)))
     assert raw.read(*frames[0]) == [Delivered(5, 8)]
+    assert raw.read(websocket.TEXT, b"") == [Ready()]
