@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean
+.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean faults
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ bench: setup $(VENV)/bench.stamp ## measure this server and its peers, about 15 
 
 bench-quick: setup $(VENV)/bench.stamp ## the same with Node alone and less of everything, under 2 minutes
 	@$(BIN)/python -m loadtest bench --quick --out .bench/quick
+
+faults: setup-dev ## break everything under load for 25 minutes at most: a table, and build/faults/report.html
+	@$(BIN)/python -m tests.cluster.lab $(FAULTS)
 
 screenshot: setup-dev ## take the pictures of the README anew, with the browser test
 	@mkdir -p docs/images && SCREENSHOT_TO=docs/images $(BIN)/pytest tests/browser -k two_people_chat

@@ -23,6 +23,9 @@ class Server:
         settings: Fields of `Config`, given as flags.
     """
 
+    module = "realtime"
+    """What Python runs."""
+
     def __init__(self, **settings: object) -> None:
         self._settings = {"host": "127.0.0.1", "port": 0, "log_level": "warning"} | settings
         self._process: asyncio.subprocess.Process | None = None
@@ -35,7 +38,7 @@ class Server:
         flags = [part for name, value in self._settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "realtime", "serve", *flags,
+            sys.executable, "-m", self.module, "serve", *flags,
             stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL, env=environment,
         )  # fmt: skip
         assert self._process.stderr is not None
@@ -70,6 +73,11 @@ class Server:
             await self._reading
         return status
 
+    async def kill(self) -> None:
+        """Let it be gone, if it is not."""
+        if self._process is not None and self._process.returncode is None:
+            await self.end(signal.SIGKILL)
+
 
 @contextlib.asynccontextmanager
 async def serving(**settings: object) -> AsyncIterator[Server]:
@@ -79,8 +87,7 @@ async def serving(**settings: object) -> AsyncIterator[Server]:
     try:
         yield server
     finally:
-        if server._process is not None and server._process.returncode is None:
-            await server.end(signal.SIGKILL)
+        await server.kill()
 
 
 def readable(folder: pathlib.Path) -> pathlib.Path:

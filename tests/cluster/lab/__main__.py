@@ -1,0 +1,66 @@
+"""`make faults`: every fault, with the connections and times that the promises speak of; a table, JSON and a page."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import uvloop
+
+from tests.cluster.lab import report, runner
+from tests.cluster.lab.cluster import Cluster
+from tests.cluster.lab.runner import Result, Size
+from tests.cluster.lab.scenarios import BY_NAME
+from tests.process import readable
+
+BOUND_S = 25 * 60
+"""The whole takes so long at most; what is left then is not run, and the run counts as failed."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.lab", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"scenarios; all without a name: {', '.join(BY_NAME)}")
+    parser.add_argument("--connections", type=int, default=2000)
+    parser.add_argument("--rate", type=float, default=200, help="messages a second")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
+    parser.add_argument("--short", action="store_true", help="faults as short as in `make test`")
+    parser.add_argument("--to", type=pathlib.Path, default=pathlib.Path("build/faults"))
+    given = parser.parse_args()
+    unknown = set(given.names) - set(BY_NAME)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    size = Size(given.connections, given.rate, 10, long=not given.short)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        results, complete = loop.run(_all(given.names or list(BY_NAME), size, given.seed))
+    given.to.mkdir(parents=True, exist_ok=True)
+    report.write(given.to, results)
+    print(f"\n{report.table(results)}\n\nThe page is {given.to / 'report.html'}, the figures are in {given.to / 'report.json'}.")
+    return 0 if complete and not any(result.violations or result.over for result in results) else 1
+
+
+async def _all(names: list[str], size: Size, seed: int) -> tuple[list[Result], bool]:
+    results: list[Result] = []
+    deadline_s = time.monotonic() + BOUND_S
+    with tempfile.TemporaryDirectory(prefix="realtime-faults-") as folder:
+        async with Cluster(readable(pathlib.Path(folder))).open() as cluster:
+            for name in names:
+                if time.monotonic() > deadline_s:
+                    print(f"{name} is left out: {BOUND_S / 60:.0f} minutes are over", file=sys.stderr)
+                    return results, False
+                began_s = time.monotonic()
+                print(f"{name} (seed {seed}) ...", end=" ", flush=True)
+                result = await runner.run(cluster, BY_NAME[name], size, seed)
+                results.append(result)
+                print(f"{time.monotonic() - began_s:.0f} s, {report.verdict(result)}", flush=True)
+                for violation in result.violations[:5]:
+                    print(f"    {violation.kind}: {violation.text}", flush=True)
+    return results, True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
