@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 LEASE_S = 15.0
-FAILURES = (RedisError, OSError, asyncio.TimeoutError)
+# uvloop raises RuntimeError for a write to a transport that has just been closed, and redis-py passes it on.
+FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
 _USERS_AT_ONCE = 1000
 
 

@@ -38,7 +38,8 @@ _PAUSE_S = (0.1, 2.0)
 _QUEUE = 10_000
 _BATCH = 500
 _CHANNELS_AT_ONCE = 1000
-_FAILURES = (RedisError, OSError, asyncio.TimeoutError)
+# uvloop raises RuntimeError for a write to a transport that has just been closed, and redis-py passes it on.
+_FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
 
 
 class Receiver(Protocol):
