@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from realtime import app
+from realtime import serve
 from realtime.auth.administration import Administration
 from realtime.auth.passwords import Passwords
 from realtime.config import ConfigError
@@ -54,8 +54,8 @@ async def run(config: Config, action: str, username: str) -> int:
 @contextlib.asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[tuple[UserStore, Administration]]:
     try:
-        with app.embedded(config, redis=False) as (superuser_url, _):
-            urls = await app.migrated(config, superuser_url)
+        with serve.embedded(config, redis=False) as (superuser_url, _):
+            urls = await serve.migrated(config, superuser_url)
             database = Database(urls.application, size=2)
             await database.open()
             passwords = Passwords(1, 1)

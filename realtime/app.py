@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import gc
-import logging
 import os
 import pathlib
-import signal
-import sys
 import time
 from typing import TYPE_CHECKING
 
-import uvloop
 from aiohttp import web
 
-from realtime import engines, errors
+from realtime import errors
 from realtime.api.address import client_address
 from realtime.api.app import mount
 from realtime.api.ports import Services
@@ -27,7 +21,6 @@ from realtime.auth.keys import KeyRing
 from realtime.auth.passwords import Passwords
 from realtime.auth.service import Accounts
 from realtime.auth.service import Settings as AccountSettings
-from realtime.config import ConfigError, data_path
 from realtime.contract import rest, socket
 from realtime.contract.types import MAX_BODY_CHARS
 from realtime.gateway import extensions
@@ -36,6 +29,7 @@ from realtime.gateway.dispatch import Dispatch, room_added
 from realtime.gateway.engine import EngineConfig
 from realtime.gateway.hub import Hub
 from realtime.gateway.server import Gateway, GatewayConfig
+from realtime.gateway.siblings import Place, Siblings
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.limits import Buckets, Rate
 from realtime.model import UserId, uuid7
@@ -48,26 +42,21 @@ from realtime.rooms.feeds import Settings as FeedSettings
 from realtime.rooms.frames import EventCodec
 from realtime.rooms.service import Rooms
 from realtime.rooms.writer import Writer
-from realtime.store import migrate as migrations
 from realtime.store.accounts import AccountStore
 from realtime.store.events import EventStore
 from realtime.store.pool import Database
-from realtime.store.provision import Urls, provision
 from realtime.store.rooms import RoomStore
 from realtime.store.sessions import SessionStore
 from realtime.store.signing_keys import SigningKeyStore
 from realtime.store.users import UserStore
-from realtime.telemetry import logs, loop_lag
+from realtime.telemetry import loop_lag, merged
 from realtime.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from realtime.config import Config
 
-logger = logging.getLogger(__name__)
-
-BACKLOG = 4096  # of connections not yet accepted: after a restart everybody comes back at once
 _DRAIN_EACH = 50  # connections closed in one step of a drain
 _WEB = pathlib.Path(__file__).parent / "web"
 
@@ -79,9 +68,10 @@ class Node:
         config: The settings.
         database_url: Of the application role.
         redis_url: Of the bus.
+        place: Among the workers that share its port; None when it has the port alone.
     """
 
-    def __init__(self, config: Config, database_url: str, redis_url: str) -> None:
+    def __init__(self, config: Config, database_url: str, redis_url: str, place: Place | None = None) -> None:
         self.config = config
         self.metrics = metrics = Metrics()
         self.id = config.node_id or os.urandom(4).hex()
@@ -192,21 +182,26 @@ class Node:
         )
         nodes.feeds, nodes.dispatch, nodes.ended, nodes.presence = self.feeds, self.dispatch, self.ended, self.presence
         self.gateway = Gateway(
-            gateway_config(config),
+            gateway_config(config, place),
             self.dispatch,
             closed=lambda reason: metrics.closed.labels(reason.value).inc(),
             extensions=extensions.load(config.extension_names, config.unsent_limit_bytes),
             requests=requests,
         )
+        self.siblings = (
+            Siblings(place, self.gateway.engine.handle, lambda: self._render_metrics()[0], config.max_packet_bytes)
+            if place
+            else None
+        )
         self.web = web.Application()
-        self.web.add_routes(self.gateway.routes())
+        self.web.add_routes(self.siblings.routes(self.gateway.engine.config.path) if self.siblings else self.gateway.routes())
         services = Services(
             accounts=self.accounts,
             administration=self.administration,
             rooms=self.rooms,
             users=users,
             health=self._health,
-            metrics=self._render_metrics,
+            metrics=self._metrics_page,
             admit_send=self._admit_send,
             observe=metrics.observed,
         )
@@ -266,6 +261,10 @@ class Node:
         ready = all(state == "ok" for state in checks.values())
         return rest.Health(status="ok" if ready else "unready", checks=checks)
 
+    async def _metrics_page(self) -> tuple[bytes, str]:
+        own, content_type = self._render_metrics()
+        return (own if self.siblings is None else merged.page(await self.siblings.pages())), content_type
+
     def _render_metrics(self) -> tuple[bytes, str]:
         self.metrics.connections.set(len(self.hub))
         self.metrics.rooms.set(len(self.feeds))
@@ -286,7 +285,7 @@ def limits(config: Config) -> socket.Limits:
     )
 
 
-def gateway_config(config: Config) -> GatewayConfig:
+def gateway_config(config: Config, place: Place | None = None) -> GatewayConfig:
     proxies = config.proxies
     engine = EngineConfig(
         ping_interval_s=config.ping_interval_s,
@@ -296,6 +295,7 @@ def gateway_config(config: Config) -> GatewayConfig:
         unsent_limit_bytes=config.unsent_limit_bytes,
         admission=AdmissionLimits(config.connections_per_address, config.connections_per_node, config.connect_rate),
         origins=config.origins,
+        sid_tag=place.tag if place else "",
         client_address=lambda request: client_address(
             request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", [])), proxies
         ),
@@ -312,114 +312,3 @@ def gateway_config(config: Config) -> GatewayConfig:
 def new_id() -> str:
     """Make an id: time-ordered, so that indexes grow at their end, and unguessable."""
     return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
-
-
-def run(config: Config) -> int:
-    """Run one node until SIGTERM or SIGINT; return the exit status."""
-    logs.configure(config.log_level, config.log_format)
-    with embedded(config) as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, *found))
-
-
-async def migrate(config: Config) -> int:
-    """Bring the schema up to date; return the exit status."""
-    logs.configure(config.log_level, config.log_format)
-    with embedded(config, redis=False) as (superuser_url, _):
-        urls = await _urls(config, superuser_url)
-        applied = await _migrate(urls)
-    print("\n".join(applied) if applied else "The schema is up to date.")
-    return 0
-
-
-@contextlib.contextmanager
-def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]:
-    """Start the embedded engines that the settings give no URL for.
-
-    Yields:
-        The superuser's URL of the embedded PostgreSQL (empty: not embedded), and the URL of Redis.
-    """
-    wanted: list[engines.Engine] = []
-    superuser_url, redis_url = "", config.redis_url
-    needs_redis = redis and not config.redis_url
-    if config.database_url and not needs_redis:
-        yield superuser_url, redis_url
-        return
-    data = engines.DataDirectory(data_path(config))
-    try:
-        if not config.database_url:
-            postgres = engines.Postgres(data.path)
-            superuser_url = postgres.dsn
-            wanted.append(postgres)
-        if needs_redis:
-            server = engines.Redis(data.path)
-            redis_url = server.url
-            wanted.append(server)
-        engines.start_all(wanted)
-        try:
-            yield superuser_url, redis_url
-        finally:
-            engines.stop_all(wanted)
-    finally:
-        data.close()
-
-
-async def migrated(config: Config, superuser_url: str) -> Urls:
-    """Return where the two roles connect, to a database whose schema is up to date. Raises ConfigError."""
-    urls = await _urls(config, superuser_url)
-    for name in await _migrate(urls):
-        logger.info("applied migration %s", name)
-    return urls
-
-
-async def _urls(config: Config, superuser_url: str) -> Urls:
-    if superuser_url:
-        return await provision(superuser_url)
-    return Urls(config.migrate_database_url or config.database_url, config.database_url)
-
-
-async def _migrate(urls: Urls) -> list[str]:
-    try:
-        return await migrations.apply(urls.owner)
-    except migrations.MigrationError as error:
-        raise ConfigError(f"The database cannot be migrated: {error}.") from error
-
-
-async def _serve(config: Config, superuser_url: str, redis_url: str) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, functools.partial(_stop, stop))
-    urls = await migrated(config, superuser_url)
-    node = Node(config, urls.application, redis_url)
-    async with node.open():
-        runner = web.AppRunner(node.web, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=5)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)
-            try:
-                await site.start()
-            except OSError as error:
-                raise ConfigError(f"Cannot listen on {config.host}:{config.port}: {error.strerror}.") from error
-            port = runner.addresses[0][1]
-            print(f"Realtime is at http://{_shown(config.host)}:{port}  (stop with Ctrl-C)", file=sys.stderr, flush=True)
-            # What lives now lives long: the collector need not look at it again (docs/decisions/003-engine.md).
-            gc.collect()
-            gc.freeze()
-            await stop.wait()
-            logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
-            await node.drain(config.drain_s)
-        finally:
-            await runner.cleanup()
-    return 0
-
-
-def _stop(stop: asyncio.Event) -> None:
-    if stop.is_set():
-        os._exit(1)  # asked twice: whoever is waiting does not want to; PostgreSQL and Redis end with us
-    stop.set()
-
-
-def _shown(host: str) -> str:
-    if host in ("", "0.0.0.0", "::"):
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host

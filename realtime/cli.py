@@ -9,8 +9,6 @@ import os
 import sys
 
 from realtime import __version__, config
-from realtime.engines import EngineError
-from realtime.errors import RealtimeError
 
 ADMIN_ACTIONS = {
     "list": "show who administrates the server",
@@ -30,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"realtime {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("serve", "run one node"),
+        ("serve", "run one node, or several on one port (--workers)"),
         ("migrate", "bring the database schema up to date and stop"),
         ("config", "print every setting with its meaning, unit, default and value"),
         ("admin", "look after accounts: administrators, disabled accounts, lost passwords"),
@@ -56,26 +54,23 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `realtime config | head`: nobody reads on
         return 0
-    except (config.ConfigError, EngineError) as error:
+    except config.ConfigError as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 2
-    except RealtimeError as error:
-        print(f"realtime: {error.message}", file=sys.stderr)
-        return 1
 
 
 def _run(command: str, settings: config.Config) -> int:
-    from realtime import app
+    from realtime import serve, supervisor
 
     if command == "migrate":
-        return asyncio.run(app.migrate(settings))
-    return app.run(settings)
+        return serve.told(lambda: asyncio.run(serve.migrate(settings)))
+    return serve.told(lambda: (supervisor.run if settings.workers > 1 else serve.run)(settings))
 
 
 def _administer(settings: config.Config, action: str, username: str) -> int:
-    from realtime import administer
+    from realtime import administer, serve
 
-    return asyncio.run(administer.run(settings, action, username))
+    return serve.told(lambda: asyncio.run(administer.run(settings, action, username)))
 
 
 def _add_actions(command: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ class Config:
 
     host: str = _setting("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
     port: int = _setting(8000, "TCP port to listen on; 0 for any free one", at_least=0, at_most=65535)
+    workers: int = _setting(1, "processes that serve the port, each a node on a core of its own", at_least=1, at_most=64)
     data_dir: str = _setting(".realtime", "where the embedded engines keep their files")
     database_url: str = _setting("", "PostgreSQL of the application role; empty: the embedded one", "URL", secret=True)
     migrate_database_url: str = _setting(

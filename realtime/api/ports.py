@@ -167,6 +167,6 @@ class Services:
     rooms: Rooms
     users: Users
     health: Callable[[], Awaitable[rest.Health]]
-    metrics: Callable[[], tuple[bytes, str]]
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     admit_send: Callable[[UserId], None]
     observe: Callable[[str, str, int, float], None]

@@ -47,7 +47,7 @@ def metrics(services: Services) -> Handler:
     """Make the handler of Prometheus' page."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        page, content_type = services.metrics()
+        page, content_type = await services.metrics()
         return web.Response(body=page, headers={"Content-Type": content_type})
 
     return serve

@@ -37,6 +37,7 @@ class EngineConfig:
         path: Of the URL.
         origins: Of browser pages elsewhere that may connect; `*` for all. Pages of the same host always may.
         client_address: Tells whom a request counts for.
+        sid_tag: What session ids begin with, where several processes share a port.
         keep_environ: Whether sessions keep what their handshake said, for extensions.
     """
 
@@ -50,6 +51,7 @@ class EngineConfig:
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
     origins: tuple[str, ...] = ()
     client_address: Callable[[web.Request], str] = field(default=lambda request: request.remote or "")
+    sid_tag: str = ""
     keep_environ: bool = False
 
 
@@ -174,7 +176,7 @@ class EngineServer:
             self._admission.open(address, self._loop.time())
         except errors.RealtimeError as error:
             return _not_now(error)
-        session = Session(self, sids.new_sid(), address)
+        session = Session(self, self.config.sid_tag + sids.new_sid(), address)
         handshake = engineio.Handshake(
             sid=session.sid,
             upgrades=["websocket"] if transport == "polling" else [],

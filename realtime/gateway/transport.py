@@ -177,12 +177,17 @@ def take_over(request: web.Request, protocol: WebSocket, head: bytes) -> bool:
     transport = request.transport
     if transport is None or transport.is_closing():
         return False
-    handler = request.protocol
-    handler.transport = None  # so that aiohttp does not close what is no longer its own
-    handler.connection_lost(None)
+    let_go(request)
     protocol.attach(transport)
     transport.write(head)
     return True
+
+
+def let_go(request: web.Request) -> None:
+    """Make aiohttp forget the connection of a request without closing it; the request's handler must return soon."""
+    handler = request.protocol
+    handler.transport = None  # so that aiohttp does not close what is no longer its own
+    handler.connection_lost(None)
 
 
 def switching(request: web.Request) -> bytes | None:

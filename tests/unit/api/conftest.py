@@ -273,6 +273,9 @@ class Fake:
         assert seconds >= 0
         self.observed.append((method, route, status))
 
+    async def metrics(self) -> tuple[bytes, str]:
+        return b"up 1\n", "text/plain; version=1.0.0; charset=utf-8"
+
     def services(self) -> Services:
         return Services(
             accounts=self,
@@ -280,7 +283,7 @@ class Fake:
             rooms=self,
             users=self,
             health=self.health,
-            metrics=lambda: (b"up 1\n", "text/plain; version=1.0.0; charset=utf-8"),
+            metrics=self.metrics,
             admit_send=self.admit_send,
             observe=self.observe,
         )

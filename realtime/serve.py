@@ -1,0 +1,192 @@
+"""Runs one node as a process: the embedded engines, migrations, listening, signals, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import uvloop
+from aiohttp import web
+
+from realtime import engines
+from realtime.app import Node
+from realtime.config import ConfigError, data_path
+from realtime.errors import RealtimeError
+from realtime.store import migrate as migrations
+from realtime.store.provision import Urls, provision
+from realtime.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from realtime.config import Config
+    from realtime.gateway.siblings import Place
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 4096  # of connections not yet accepted: after a restart everybody comes back at once
+
+
+def run(config: Config) -> int:
+    """Run one node until SIGTERM or SIGINT; return the exit status."""
+    logs.configure(config.log_level, config.log_format)
+    with embedded(config) as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_alone(config, *found))
+
+
+async def migrate(config: Config) -> int:
+    """Bring the schema up to date; return the exit status."""
+    logs.configure(config.log_level, config.log_format)
+    with embedded(config, redis=False) as (superuser_url, _):
+        applied = await _migrate(await _urls(config, superuser_url))
+    print("\n".join(applied) if applied else "The schema is up to date.")
+    return 0
+
+
+def told(command: Callable[[], int]) -> int:
+    """Run a command and return its exit status; a failure that has a sentence is told as it.
+
+    Returns:
+        2 when a setting, an engine or the database is wrong, 1 for other failures.
+    """
+    try:
+        return command()
+    except (ConfigError, engines.EngineError) as error:
+        print(f"realtime: {error}", file=sys.stderr)
+        return 2
+    except RealtimeError as error:
+        print(f"realtime: {error.message}", file=sys.stderr)
+        return 1
+
+
+@contextlib.contextmanager
+def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]:
+    """Start the embedded engines that the settings give no URL for.
+
+    Yields:
+        The superuser's URL of the embedded PostgreSQL (empty: not embedded), and the URL of Redis.
+    """
+    wanted: list[engines.Engine] = []
+    superuser_url, redis_url = "", config.redis_url
+    needs_redis = redis and not config.redis_url
+    if config.database_url and not needs_redis:
+        yield superuser_url, redis_url
+        return
+    data = engines.DataDirectory(data_path(config))
+    try:
+        if not config.database_url:
+            postgres = engines.Postgres(data.path, connections=config.workers * config.database_pool_size + 20)
+            superuser_url = postgres.dsn
+            wanted.append(postgres)
+        if needs_redis:
+            server = engines.Redis(data.path)
+            redis_url = server.url
+            wanted.append(server)
+        engines.start_all(wanted)
+        try:
+            yield superuser_url, redis_url
+        finally:
+            engines.stop_all(wanted)
+    finally:
+        data.close()
+
+
+async def migrated(config: Config, superuser_url: str) -> Urls:
+    """Return where the two roles connect, to a database whose schema is up to date. Raises ConfigError."""
+    urls = await _urls(config, superuser_url)
+    for name in await _migrate(urls):
+        logger.info("applied migration %s", name)
+    return urls
+
+
+async def _urls(config: Config, superuser_url: str) -> Urls:
+    if superuser_url:
+        return await provision(superuser_url)
+    return Urls(config.migrate_database_url or config.database_url, config.database_url)
+
+
+async def _migrate(urls: Urls) -> list[str]:
+    try:
+        return await migrations.apply(urls.owner)
+    except migrations.MigrationError as error:
+        raise ConfigError(f"The database cannot be migrated: {error}.") from error
+
+
+async def _alone(config: Config, superuser_url: str, redis_url: str) -> int:
+    # Asked twice: whoever is waiting does not want to; PostgreSQL and Redis end with us.
+    stop = stop_signals(again=lambda: os._exit(1))
+    urls = await migrated(config, superuser_url)
+    await serve(config, urls.application, redis_url, stop, lambda port: announce(config.host, port))
+    return 0
+
+
+def stop_signals(again: Callable[[], None]) -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set; `again` is called for every one after the first."""
+    stop = asyncio.Event()
+
+    def stopped() -> None:
+        if stop.is_set():
+            again()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped)
+    return stop
+
+
+async def serve(
+    config: Config,
+    database_url: str,
+    redis_url: str,
+    stop: asyncio.Event,
+    listening: Callable[[int], None],
+    place: Place | None = None,
+) -> None:
+    """Serve until `stop` is set, then drain.
+
+    Args:
+        listening: Called with the port once the node takes connections.
+        place: Among the workers that share the port.
+    """
+    node = Node(config, database_url, redis_url, place)
+    async with node.open():
+        runner = web.AppRunner(node.web, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=5)
+        await runner.setup()
+        try:
+            if node.siblings is not None:
+                assert runner.server is not None  # setup made it
+                node.siblings.open(runner.server)
+            site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG, reuse_port=place is not None)
+            try:
+                await site.start()
+            except OSError as error:
+                raise cannot_listen(config.host, config.port, error) from error
+            # What lives now lives long: the collector need not look at it again (docs/decisions/003-engine.md).
+            gc.collect()
+            gc.freeze()
+            listening(runner.addresses[0][1])
+            await stop.wait()
+            logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
+            await node.drain(config.drain_s)
+        finally:
+            if node.siblings is not None:
+                await node.siblings.close()
+            await runner.cleanup()
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
+    return ConfigError(f"Cannot listen on {host}:{port}: {error.strerror}.")
+
+
+def announce(host: str, port: int) -> None:
+    """Say where the server is."""
+    if host in ("", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    shown = f"[{host}]" if ":" in host else host
+    print(f"Realtime is at http://{shown}:{port}  (stop with Ctrl-C)", file=sys.stderr, flush=True)

@@ -1,0 +1,210 @@
+"""Runs N workers on one port: starts, watches, restarts and stops them, and owns what they share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from realtime import serve, worker
+from realtime.engines import die_with_parent
+from realtime.gateway.siblings import Place
+from realtime.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from realtime.config import Config
+
+logger = logging.getLogger(__name__)
+
+_START_S = 60.0
+_SILENCE_S = 15.0  # without a sign of life a worker hangs: its connections get nothing, and no probe finds it for sure
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 10.0
+_SETTLED_S = 60.0  # a worker that lived so long starts its pauses anew
+_GRACE_S = 10.0  # beyond the drain
+
+
+def run(config: Config) -> int:
+    """Run the workers until SIGTERM or SIGINT; return the exit status."""
+    logs.configure(config.log_level, config.log_format)
+    with (
+        serve.embedded(config) as found,
+        # Its mode is 0700: whoever may connect to a worker there may hand it connections.
+        tempfile.TemporaryDirectory(prefix="realtime-") as directory,
+        asyncio.Runner() as runner,
+    ):
+        return runner.run(_supervise(config, *found, directory))
+
+
+async def _supervise(config: Config, superuser_url: str, redis_url: str, directory: str) -> int:
+    workers: list[_Worker] = []
+    stop = serve.stop_signals(again=functools.partial(_end_at_once, workers))
+    urls = await serve.migrated(config, superuser_url)
+    with reserved(config.host, config.port) as port:
+        for index in range(config.workers):
+            own = dataclasses.replace(config, port=port, node_id=f"{config.node_id}-{index}" if config.node_id else "")
+            order = worker.Order(own, urls.application, redis_url, Place(index, config.workers, directory))
+            workers.append(_Worker(index, worker.encode(order) + b"\n"))
+        try:
+            # One after the other: what is wrong is told once, by the first.
+            for one in workers:
+                status = await one.start(stop)
+                if status:
+                    return status
+            if not stop.is_set():
+                serve.announce(config.host, port)
+            await stop.wait()
+            logger.info("stopping: %d workers drain", len(workers))
+        finally:
+            await _stop_all(workers, config.drain_s + _GRACE_S)
+    return max(one.status for one in workers)
+
+
+async def _stop_all(workers: list[_Worker], within_s: float) -> None:
+    for one in workers:
+        one.stop()
+    tasks = [one.task for one in workers if one.task is not None]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=within_s)
+        for one in workers:
+            one.kill()
+        if late:
+            logger.error("%d workers did not end in %.0f s and were killed", len(late), within_s)
+            await asyncio.wait(late)
+
+
+def _end_at_once(workers: list[_Worker]) -> None:
+    for one in workers:
+        one.kill()
+    os._exit(1)
+
+
+class _Worker:
+    """One worker process, started again when it dies or hangs.
+
+    Args:
+        order: What it is told on standard input.
+
+    Attributes:
+        task: Keeps it running; done when it has ended for good.
+        status: The exit status of its last run.
+    """
+
+    def __init__(self, index: int, order: bytes) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.status = 0
+        self._index = index
+        self._order = order
+        self._process: asyncio.subprocess.Process | None = None
+        self._listening = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    async def start(self, stop: asyncio.Event) -> int:
+        """Return 0 once it takes connections (or `stop` is set), else the exit status that it ended with."""
+        self.task = asyncio.create_task(self._keep())
+        waits = [asyncio.create_task(event.wait()) for event in (self._listening, stop)]
+        await asyncio.wait([self.task, *waits], return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return (self.status or 1) if self.task.done() else 0
+
+    def stop(self) -> None:
+        """Let it drain and end; it is not started again."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            started_s = loop.time()
+            self.status = await self._run()
+            if self._stopping.is_set() or not self._listening.is_set():
+                return
+            if loop.time() - started_s > _SETTLED_S:
+                pause_s = _FIRST_PAUSE_S
+            logger.error("worker %d ended with status %d and is started again", self._index, self.status)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                return
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _run(self) -> int:
+        """Run it once, for as long as it gives signs of life; return its exit status."""
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", worker.__name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")},
+            start_new_session=True,  # Ctrl-C is for us; we tell the workers
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None  # they are pipes
+        process.stdin.write(self._order)
+        if self._stopping.is_set():
+            process.terminate()
+        patience_s = _START_S
+        try:
+            while await asyncio.wait_for(process.stdout.read(1024), patience_s):
+                self._listening.set()
+                patience_s = _SILENCE_S
+        except TimeoutError:
+            logger.error("worker %d gave no sign of life for %.0f s and is killed", self._index, patience_s)
+            process.kill()
+        return await process.wait()
+
+
+@contextlib.contextmanager
+def reserved(host: str, port: int) -> Iterator[int]:
+    """Hold a port for processes of ours that listen on it with SO_REUSEPORT, without listening ourselves.
+
+    Yields:
+        The port; one that was free when 0 was asked for.
+
+    Raises:
+        ConfigError: somebody else has the port.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, _, _, _, address in dict.fromkeys(found):
+                if port:
+                    # SO_REUSEPORT would let us in beside another server of the same user: this bind would not.
+                    with _bound(family, address, port, reuse=False):
+                        pass
+                holder = stack.enter_context(_bound(family, address, port, reuse=True))
+                port = holder.getsockname()[1]
+        except OSError as error:
+            raise serve.cannot_listen(host, port, error) from error
+        yield port
+
+
+def _bound(family: int, address: Any, port: int, *, reuse: bool) -> socket.socket:
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        holder.bind((address[0], port, *address[2:]))
+    except OSError:
+        holder.close()
+        raise
+    return holder

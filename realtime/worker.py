@@ -1,0 +1,68 @@
+"""One of the worker processes of a server with several: a node that was started, and is watched, by `supervisor`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+
+import msgspec
+import uvloop
+
+from realtime import serve
+from realtime.config import Config
+from realtime.gateway.siblings import Place
+from realtime.telemetry import logs
+
+BEAT_S = 1.0
+"""Pause between two signs of life on standard output; the first one says that the worker takes connections."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker is told, as one line of JSON on standard input: URLs with passwords show in no list of processes."""
+
+    config: Config
+    database_url: str
+    redis_url: str
+    place: Place
+
+
+encode = msgspec.json.Encoder().encode
+
+
+def main() -> int:
+    """Serve as ordered; return the exit status."""
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    logs.configure(order.config.log_level, order.config.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return serve.told(lambda: runner.run(_work(order)))
+
+
+async def _work(order: Order) -> int:
+    stop = serve.stop_signals(again=lambda: None)  # the supervisor kills when it is in a hurry
+    # Standard input ends when the supervisor does; then nobody holds the data directory or looks after the engines.
+    asyncio.get_running_loop().add_reader(sys.stdin, os._exit, 1)
+    beating: list[asyncio.Task[None]] = []
+
+    def listening(_port: int) -> None:
+        beating.append(asyncio.create_task(_beat()))
+
+    try:
+        await serve.serve(order.config, order.database_url, order.redis_url, stop, listening, order.place)
+    finally:
+        for task in beating:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    return 0
+
+
+async def _beat() -> None:
+    while True:
+        os.write(sys.stdout.fileno(), b".")
+        await asyncio.sleep(BEAT_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
