@@ -29,6 +29,7 @@ from realtime.gateway.dispatch import Dispatch, room_added
 from realtime.gateway.engine import EngineConfig
 from realtime.gateway.hub import Hub
 from realtime.gateway.server import Gateway, GatewayConfig
+from realtime.gateway.session import CloseReason
 from realtime.gateway.siblings import Place, Siblings
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.limits import Buckets, Rate
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
 
     from realtime.config import Config
 
-_DRAIN_EACH = 50  # connections closed in one step of a drain
+_DRAIN_PER_S = 1000  # connections that are sent to the other nodes
+_DRAIN_MARGIN_S = 0.5  # for clients to go by themselves when they were told to
 _WEB = pathlib.Path(__file__).parent / "web"
 
 
@@ -230,15 +232,19 @@ class Node:
             yield
 
     async def drain(self, within_s: float) -> None:
-        """Refuse new connections, tell the others to come back, and close them little by little."""
+        """Refuse new connections, tell each when to come back, and close it a moment after that."""
         self._draining = True
-        count = len(self.gateway)
         self.gateway.refuse_new()
-        spread_s = min(within_s / 2, count / 1000)
-        self.dispatch.drain(int(spread_s * 1000))
-        while len(self.gateway):
-            self.gateway.close_some(_DRAIN_EACH)
-            await asyncio.sleep(spread_s * _DRAIN_EACH / max(count, _DRAIN_EACH))
+        now = asyncio.get_running_loop().time
+        spread_s = min(within_s / 2, len(self.hub) / _DRAIN_PER_S)
+        closing_from_s = now() + min(_DRAIN_MARGIN_S, within_s / 10)
+        for after_s, peer in self.dispatch.drain(spread_s):
+            early_s = closing_from_s + after_s - now()
+            if not peer.closed and early_s > 0:
+                await asyncio.sleep(early_s)
+            if not peer.closed:
+                peer.connection.close(CloseReason.DRAINING)
+        self.gateway.close_some(len(self.gateway))  # who has not authenticated yet
 
     def _admit_send(self, user: UserId) -> None:
         wait_s = self._sends.take(user, time.monotonic())

@@ -173,11 +173,19 @@ async def serve(
             listening(runner.addresses[0][1])
             await stop.wait()
             logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
+            asyncio.get_running_loop().call_later(config.drain_s, _overdue, config.drain_s)
             await node.drain(config.drain_s)
         finally:
             if node.siblings is not None:
                 await node.siblings.close()
             await runner.cleanup()
+
+
+def _overdue(drain_s: float) -> None:
+    """End although something is not finished (PostgreSQL hangs): nobody waits longer, and what was acked is safe."""
+    logger.error("not finished %.0f s after SIGTERM: ending now", drain_s)
+    logging.shutdown()
+    os._exit(1)
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:

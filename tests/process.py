@@ -63,6 +63,10 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 20) -> int:
         """Send a signal and return the exit status."""
         assert self._process is not None

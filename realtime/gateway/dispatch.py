@@ -105,14 +105,11 @@ class Dispatch:
             "presence.watch": self._watch,
             "auth.refresh": self._refresh,
         }
-        self._draining = False
 
     # -- the gateway's port -----------------------------------------------------------------------
 
     def authenticate(self, connection: Connection, auth: bytes) -> model.Principal:
         """Check the token of a CONNECT packet: one signature, no database."""
-        if self._draining:
-            raise errors.Draining
         if not auth:
             raise errors.TokenMissing
         principal = self._accounts.authenticate(decode(_AUTH, auth).token)
@@ -324,12 +321,13 @@ class Dispatch:
         for connection in self._hub.connections_of_session(session):
             connection.close(CloseReason.SESSION_ENDED)
 
-    def drain(self, spread_ms: int) -> None:
-        """Refuse new connections from now on, and tell those that are here when to come back, spread over that time."""
-        self._draining = True
+    def drain(self, spread_s: float) -> list[tuple[float, Peer]]:
+        """Tell all connections when to come back, spread over that time; return how long from now each has, in order."""
         peers = list(self._hub)
-        for index, peer in enumerate(peers):
-            peer.emit("server.drain", socket.ServerDrain(reconnect_after_ms=spread_ms * index // len(peers)))
+        leaving = [(spread_s * index / len(peers), peer) for index, peer in enumerate(peers)]
+        for after_s, peer in leaving:
+            peer.emit("server.drain", socket.ServerDrain(reconnect_after_ms=int(after_s * 1000)))
+        return leaving
 
 
 def room_added(room: model.Room) -> bytes:

@@ -85,7 +85,7 @@ class Presence:
         self._tasks = [asyncio.create_task(self._tell()), asyncio.create_task(self._keep())]
 
     async def close(self) -> None:
-        """Say that this node's users are gone, and give the lease back."""
+        """Say that this node goes, and give the lease back."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -197,7 +197,7 @@ class Presence:
         if change.node == self._node:
             return
         if change.gone:
-            self._notify(self._state.drop(change.node))
+            self._state.end(change.node, self._clock() + GRACE_S)  # meanwhile its users come back elsewhere
             return
         joined = {UserId(user) for user in change.joined}
         left = {UserId(user) for user in change.left}

@@ -71,6 +71,11 @@ class PresenceState:
         known = self._nodes.pop(node, None)
         return self._count(set(), known.users) if known else []
 
+    def end(self, node: str, until_s: float) -> None:
+        """Let a node that says farewell count until then."""
+        if node in self._nodes:
+            self._nodes[node].alive_until_s = until_s
+
     def expire(self, now_s: float) -> list[tuple[UserId, bool]]:
         """Forget the nodes that gave no sign of life in time."""
         dead = [node for node, state in self._nodes.items() if state.alive_until_s <= now_s]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.balancer import balancing
 from tests.browser.conftest import PHONE, WAIT_MS, Screen, Screens, Wire
 from tests.client import PASSWORD, Api, Person, unique
 from tests.process import readable, serving
@@ -137,6 +138,29 @@ async def test_the_server_is_killed_and_started_again_and_everything_is_there(
         await anna.page.reload()
         await anna.see("message", count=2)
         assert await anna.bodies() == ["before the crash", "while it was down"]
+
+
+async def test_a_node_is_replaced_and_the_page_goes_on_at_another_without_a_word(nodes: Nodes, screens: Screens) -> None:
+    here, there = await nodes.start(), await nodes.start()
+    async with balancing(here.url, there.url) as balancer:
+        await balancer.until_ready(here.url)
+        await balancer.until_ready(there.url)
+        anna, bert = await screens.open(), await screens.open()
+        room = unique("Station ")
+        await anna.register(await balancer.door(), "Anna")
+        await bert.register(await balancer.door(), "Bert")
+        await anna.create_room(room)
+        await bert.join(room)
+        await anna.say("before")
+        await bert.see("message-body", "before")
+        assert len(nodes.running[0].hub) == len(nodes.running[1].hub) == 1
+        await nodes.stop(0)
+        await bert.say("amid")
+        await anna.say("after")
+        for screen in (anna, bert):
+            await screen.see("message", count=3)
+        assert len(nodes.running[1].hub) == 2
+        assert sorted(await anna.bodies()) == sorted(await bert.bodies()) == ["after", "amid", "before"]
 
 
 async def test_history_comes_as_one_scrolls_up(api: Api, screens: Screens) -> None:

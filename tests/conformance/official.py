@@ -90,7 +90,9 @@ class Official(Socket):
         if "event" in line:
             self._take(line["event"], *line["payload"])
         elif "ack" in line:
-            self._answers.pop(line["ack"]).set_result(line["answer"])
+            answer = self._answers.pop(line["ack"])
+            if not answer.done():  # who asked may have given up
+                answer.set_result(line["answer"])
         else:
             self.lives.append(line)
             if line["life"] == "disconnect":
