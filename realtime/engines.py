@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _START_S = 30.0
 _STOP_S = 15.0
+_FIRST_PAUSES_S = (0.5, 1.0, 1.5)
 _SOCKET_PATH_BYTES = 100  # sun_path holds 108 with its NUL on Linux, 104 on macOS (unix(7))
 _UNPRIVILEGED = "realtime"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -156,7 +157,7 @@ class Engine:
     def _watch(self) -> None:
         try:
             self._prepare()
-            self._launch()
+            self._launch_first()
         except EngineError as error:
             self._failure = error
             return
@@ -166,6 +167,19 @@ class Engine:
         finally:
             self._started.set()
         self._keep_alive()
+
+    def _launch_first(self) -> None:
+        """Launch, and again when it ends at once: what is left of one that was killed a moment ago may hold its files."""
+        for pause_s in _FIRST_PAUSES_S:
+            try:
+                self._launch()
+            except EngineError as error:
+                logger.warning("%s", error)
+            else:
+                return
+            if self._stopping.wait(pause_s):
+                break
+        self._launch()
 
     def _keep_alive(self) -> None:
         pause_s = 0.1
