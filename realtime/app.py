@@ -23,11 +23,11 @@ from realtime.auth.service import Accounts
 from realtime.auth.service import Settings as AccountSettings
 from realtime.contract import rest, socket
 from realtime.contract.types import MAX_BODY_CHARS
-from realtime.gateway import extensions
 from realtime.gateway.admission import AdmissionLimits
 from realtime.gateway.dispatch import Dispatch, room_added
 from realtime.gateway.engine import EngineConfig
 from realtime.gateway.hub import Hub
+from realtime.gateway.loading import load
 from realtime.gateway.server import Gateway, GatewayConfig
 from realtime.gateway.session import CloseReason
 from realtime.gateway.siblings import Place, Siblings
@@ -187,7 +187,7 @@ class Node:
             gateway_config(config, place),
             self.dispatch,
             closed=lambda reason: metrics.closed.labels(reason.value).inc(),
-            extensions=extensions.load(config.extension_names, config.unsent_limit_bytes),
+            extensions=load(config.extension_names, config.unsent_limit_bytes),
             requests=requests,
         )
         self.siblings = (

@@ -49,7 +49,7 @@ class Connection:
         full_s: When its budget of requests is whole again (`limits.Rate`).
     """
 
-    __slots__ = ("_attempts", "_binary", "_connect_at_s", "_guest", "_inside", "_is_guest", "_pending", "_principal", "_session",
+    __slots__ = ("_binary", "_connect_at_s", "_guest", "_inside", "_is_guest", "_pending", "_principal", "_refusals", "_session",
                  "_shared", "app", "full_s", "id")  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
@@ -62,7 +62,7 @@ class Connection:
         self._inside = False  # of `/`
         self._guest: Guest | None = None
         self._is_guest = False  # as the application was told
-        self._attempts = 0
+        self._refusals = 0  # of CONNECTs, in a row
         self._pending: list[bytes] | None = None
         self._binary: Assembly | None = None
         self._connect_at_s = shared.connects.add(self)
@@ -222,6 +222,7 @@ class Connection:
             name, arguments = socketio.event(packet.data)
             application.event(self, name, arguments, packet.id)
         elif packet.kind == socketio.CONNECT:
+            self._attempted()
             self._connect(packet, application)
         elif not self._inside:
             raise socketio.InvalidPacket("not connected to this namespace")
@@ -235,10 +236,13 @@ class Connection:
             # The server asks for no acks, and only the server sends CONNECT_ERROR.
             raise socketio.InvalidPacket("nothing that a client sends here")
 
+    def _attempted(self) -> None:
+        if self._refusals >= _CONNECT_ATTEMPTS:
+            raise socketio.InvalidPacket("too many attempts")
+
     def _connect(self, packet: socketio.Packet, application: Application) -> None:
         if self._inside:
             raise socketio.InvalidPacket("connected already")
-        self._attempt()
         try:
             self._identify(application.authenticate(self, packet.data))
         except errors.RealtimeError as error:
@@ -260,11 +264,6 @@ class Connection:
         elif principal.expires_at_s > self._principal.expires_at_s:
             self.renew(principal)
 
-    def _attempt(self) -> None:
-        self._attempts += 1
-        if self._attempts > _CONNECT_ATTEMPTS:
-            raise socketio.InvalidPacket("too many attempts")
-
     def _announced(self, packet: socketio.Packet, message: bytes, *, is_kept: bool) -> None:
         self._binary = Assembly(packet, message, self._shared.attachments.add(self), is_kept)
 
@@ -274,6 +273,7 @@ class Connection:
             self.write_soon(socketio.ack_frame(packet.id, _encode(socket.Refused(error=Error.of(error))), packet.namespace))
 
     def _refuse_connect(self, namespace: bytes, error: errors.RealtimeError) -> None:
+        self.refused()
         self._session.write(socketio.connect_error_frame(namespace, error.message, Error.of(error)))
 
     def _leave(self, reason: CloseReason) -> None:
@@ -288,6 +288,7 @@ class Connection:
     def _elsewhere(self, packet: socketio.Packet, message: bytes) -> None:
         namespace = packet.namespace.decode()
         if packet.kind == socketio.CONNECT:
+            self._attempted()
             self._connect_elsewhere(namespace, packet)
         elif self._guest is None or namespace not in self._guest.asked:
             raise socketio.InvalidPacket("not connected to this namespace")
@@ -299,8 +300,8 @@ class Connection:
 
     def _connect_elsewhere(self, namespace: str, packet: socketio.Packet) -> None:
         extensions, application = self._shared.extensions, self._shared.application
-        self._attempt()
         if extensions is None or not extensions.serves(namespace):
+            self.refused()
             self._session.write(socketio.connect_error_frame(packet.namespace, "Invalid namespace"))
             return
         needs_token = application is not None and extensions.needs_token(namespace)
@@ -326,8 +327,11 @@ class Connection:
         return self._session.transport
 
     def joined(self) -> None:
-        self._attempts = 0
+        self._refusals = 0
         self._session.enter()
+
+    def refused(self) -> None:
+        self._refusals += 1
 
     def left(self) -> None:
         if not self._namespaces():

@@ -9,7 +9,6 @@ one of its packets is being handled.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ import socketio as python_socketio
 from socketio.packet import Packet
 
 from realtime import errors
-from realtime.config import ConfigError
 from realtime.contract import socket
 from realtime.contract.types import Error
 from realtime.gateway import socketio, websocket
@@ -26,35 +24,11 @@ from realtime.gateway.guest import PRINCIPAL, Carrier, Guest
 from realtime.gateway.sids import new_sid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from realtime.model import Principal
 
 logger = logging.getLogger(__name__)
-
-
-def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:
-    """Make the server of the extensions and have each of them register its namespaces.
-
-    Args:
-        names: `module:function`; each function is called with the server.
-
-    Raises:
-        ConfigError: one cannot be imported, or wants the namespace `/`.
-    """
-    if not names:
-        return None
-    found = Extensions(limit_bytes, namespaces=[])
-    for name in names:
-        module, _, function = name.partition(":")
-        try:
-            register = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(f"REALTIME_EXTENSIONS: {name} is not the module:function of an extension: {error}.") from error
-        register(found)
-    if found.serves("/"):
-        raise ConfigError("REALTIME_EXTENSIONS: the namespace `/` is the server's own; extensions register others.")
-    return found
 
 
 class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no types
@@ -93,6 +67,8 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         guest = self.eio.guests.get(self.manager.eio_sid_from_sid(sid, namespace or "/"))
+        if guest is not None:
+            guest.sent_away.add(namespace or "/")
         await super().disconnect(sid, namespace, ignore_queue)
         if guest is not None:
             guest.look_around()

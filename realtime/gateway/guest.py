@@ -48,6 +48,9 @@ class Carrier(Protocol):
     def joined(self) -> None:
         """The client is in one more namespace."""
 
+    def refused(self) -> None:
+        """A CONNECT of the client was refused."""
+
     def left(self) -> None:
         """The client may have left its last namespace."""
 
@@ -66,15 +69,17 @@ class Guest:
 
     Attributes:
         id: What python-socketio calls the client of the engine; no secret, unlike the id of our session.
-        asked: The namespaces that it asked for and did not leave.
+        asked: The namespaces that it asked for and did not leave, as the client sees it: the answer may be on its way.
+        sent_away: Those of which an extension disconnected it; what it sent meanwhile is no violation.
     """
 
     __slots__ = ("_carrier", "_connecting", "_extensions", "_held", "_waiting", "_waiting_bytes", "asked", "environ",
-                 "id", "session")  # fmt: skip
+                 "id", "sent_away", "session")  # fmt: skip
 
     def __init__(self, extensions: Extensions, carrier: Carrier, id: str, environ: dict[str, object]) -> None:
         self.id = id
         self.asked: set[str] = set()
+        self.sent_away: set[str] = set()
         self.environ = environ
         self.session: dict[str, Any] = {}
         self._extensions = extensions
@@ -126,14 +131,15 @@ class Guest:
             elif name in socketio.RESERVED:
                 self._carrier.refuse(packet, errors.UnknownEvent())
             else:
-                self._wait(lambda: self._handle(parts), len(message) + sum(map(len, attachments)))
+                self._wait(lambda: self._event(namespace, parts), len(message) + sum(map(len, attachments)))
         elif packet.kind in (socketio.ACK, socketio.BINARY_ACK):
             socketio.values(packet.data)
             # Ahead of the others: what waits for an ack may be the very handler that they wait for.
             if packet.id and packet.id in self._callbacks(namespace):
                 self._extensions.eio.start_background_task(self._handle, parts)
         elif packet.kind == socketio.DISCONNECT:
-            self._wait(lambda: self._disconnect(namespace, parts), 0)
+            self.asked.discard(namespace)
+            self._wait(lambda: self._disconnect(parts), 0)
         else:
             raise socketio.InvalidPacket("nothing that a client sends")
 
@@ -174,6 +180,12 @@ class Guest:
         for part in parts:
             await self._extensions.eio.handlers["message"](self.id, part)
 
+    async def _event(self, namespace: str, parts: list[str | bytes]) -> None:
+        if self._is_in(namespace):
+            await self._handle(parts)
+        elif namespace not in self.sent_away:
+            self._carrier.violated()
+
     async def _connect(self, namespace: str, auth: bytes) -> None:
         if self._is_in(namespace):
             self._carrier.violated()
@@ -190,11 +202,12 @@ class Guest:
             self._connecting = None
             held, self._held = self._held, []
         if self._is_in(namespace):
+            self.sent_away.discard(namespace)
             self._carrier.joined()
             if held:
                 self._carrier.write_soon(b"".join(held))
         else:
-            self.asked.discard(namespace)
+            self._carrier.refused()
 
     async def _refuse(self, namespace: str, error: errors.RealtimeError) -> None:
         self._carrier.write(socketio.connect_error_frame(namespace.encode(), error.message, Error.of(error)))
@@ -203,9 +216,8 @@ class Guest:
         if sid is not None:
             await manager.disconnect(sid, namespace)
 
-    async def _disconnect(self, namespace: str, parts: list[str | bytes]) -> None:
+    async def _disconnect(self, parts: list[str | bytes]) -> None:
         await self._handle(parts)
-        self.asked.discard(namespace)
         self.look_around()
 
     async def _end(self, reason: str) -> None:

@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import socketio
 
 from realtime import config
-from realtime.gateway import extensions
+from realtime.gateway.loading import load
 from tests.conformance import extension, wire
 from tests.conformance.extension import CLOSED, ECHO, OPEN, ROOMS, ends, gates
 from tests.conformance.official import ROOT, Stranger, driving
@@ -22,6 +24,7 @@ from tests.conformance.wire import Polling, RawSocket
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from realtime.gateway.extensions import Extensions
     from tests.client import Api, Person
     from tests.conftest import Nodes
 
@@ -280,6 +283,32 @@ async def test_a_handler_may_refuse_a_connect_in_three_ways(api: Api, anna: Pers
     assert await socket.close_code() == 1002, "who was refused is not connected"
 
 
+async def test_what_is_on_its_way_when_an_extension_disconnects_is_dropped_and_the_client_may_come_back(
+    api: Api, anna: Person
+) -> None:
+    socket = await inside(api, anna, ROOMS)
+    token = json.dumps({"token": anna.token})
+    socket.send(f'42{ROOMS},1["go"]')
+    socket.send(f'42{ROOMS},2["join","x"]')
+    socket.send(f"40{ROOMS},{token}")
+    socket.send(f'42{ROOMS},3["join","x"]')
+    assert await socket.text() == f"41{ROOMS},"
+    heard = [await socket.text() for _ in range(3)]
+    assert (heard[0], heard[1][:11], heard[2]) == (f"43{ROOMS},1[]", f'40{ROOMS},{{"', f'43{ROOMS},3[["x"]]')
+
+
+async def test_attempts_that_a_handler_refuses_are_bounded_and_those_that_succeed_are_not(api: Api, anna: Person) -> None:
+    token = json.dumps({"token": anna.token})
+    socket = await opened(api)
+    for _ in range(8):
+        assert (await answer(socket, f"40{ROOMS},{token}")).startswith(f"40{ROOMS},")
+        socket.send(f"41{ROOMS},")
+    for _ in range(5):
+        assert (await answer(socket, f"40{CLOSED},{token}")).startswith(f"44{CLOSED},")
+    socket.send(f"40{CLOSED},{token}")
+    assert await socket.close_code() == 1002
+
+
 async def test_a_session_belongs_to_the_sign_in_that_was_shown_first(api: Api, anna: Person) -> None:
     ben = await api.register()
     polling = Polling(api.http, api.url)
@@ -481,23 +510,29 @@ async def test_attachments_are_bounded_together(nodes: Nodes) -> None:
 
 
 def test_the_setting_names_functions_that_can_be_called() -> None:
-    assert extensions.load((), 1) is None
+    assert load((), 1) is None
     for name in ("no.such.module:register", "tests.conformance.extension:nothing", "tests.conformance.extension", ":"):
         with pytest.raises(config.ConfigError, match="REALTIME_EXTENSIONS"):
-            extensions.load((name,), 1)
+            load((name,), 1)
 
 
-def takes_the_root(server: extensions.Extensions) -> None:
+def test_a_node_without_extensions_does_not_load_their_server() -> None:
+    # In a process of its own: here the tests' client has imported the package.
+    program = "import sys, realtime.app; sys.exit('socketio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def takes_the_root(server: Extensions) -> None:
     server.on("anything", lambda _sid: None)
 
 
 def test_an_extension_cannot_take_the_namespace_of_the_contract() -> None:
     with pytest.raises(config.ConfigError, match="others"):
-        extensions.load((f"{__name__}:takes_the_root",), 1)
+        load((f"{__name__}:takes_the_root",), 1)
 
 
 def test_the_extension_of_the_tests_is_one() -> None:
-    found = extensions.load((NAME,), 1)
+    found = load((NAME,), 1)
     assert found is not None
     assert all(found.serves(namespace) for namespace in (ECHO, ROOMS, OPEN, CLOSED))
     assert [found.needs_token(namespace) for namespace in (ECHO, OPEN)] == [True, False]
