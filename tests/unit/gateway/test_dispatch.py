@@ -192,6 +192,24 @@ async def test_connections_of_one_user_are_bounded_and_others_are_let_in(service
     assert let_in(services, b'{"token":"good"}').user == ADA
 
 
+async def test_who_is_here_already_may_show_its_token_for_another_namespace(services: Services) -> None:
+    line = services.connect()
+    services.connect()
+    assert services.dispatch.authenticate(Services.connection(line), b'{"token":"good"}').user == ADA
+
+
+async def test_guests_count_and_end_with_their_sign_in(services: Services) -> None:
+    guest, other = Line(principal()), Line(principal(session="another"))
+    for one in (guest, other):
+        services.dispatch.guest_came(Services.connection(one))
+    with pytest.raises(errors.TooManyConnections):
+        let_in(services, b'{"token":"good"}')
+    services.dispatch.end_session(SESSION)
+    assert (guest.closed, other.closed) == ([CloseReason.SESSION_ENDED], [])
+    services.dispatch.guest_went(Services.connection(guest))
+    assert let_in(services, b'{"token":"good"}').user == ADA
+
+
 async def test_a_draining_node_spreads_those_who_are_there(services: Services) -> None:
     lines = [services.connect(BOB, f"s{number}") for number in range(4)]
     leaving = services.dispatch.drain(1.0)

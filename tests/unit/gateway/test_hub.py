@@ -7,9 +7,11 @@ from typing import cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime.gateway.connection import Connection
 from realtime.gateway.hub import Hub
 from realtime.gateway.peer import Peer
-from realtime.model import SessionId, UserId
+from realtime.model import SessionId, User, UserId
+from tests.unit.gateway.fakes import principal
 
 USERS, SESSIONS = ("ann", "bob", "cem"), ("s1", "s2", "s3")
 
@@ -24,6 +26,17 @@ class Somebody:
 
 def peer(user: str = "ann", session: str = "s1") -> Peer:
     return cast("Peer", Somebody(UserId(user), SessionId(session)))
+
+
+class Guest:
+    """A connection as the hub sees it."""
+
+    def __init__(self, user: UserId, session: SessionId) -> None:
+        self.principal = principal(User(user, user, user), session)
+
+
+def guest(user: UserId, session: SessionId) -> Connection:
+    return cast("Connection", Guest(user, session))
 
 
 def test_an_empty_hub_knows_nobody() -> None:
@@ -87,3 +100,22 @@ def test_the_hub_knows_what_sets_would_know(people: list[tuple[str, str]], data:
             assert set(hub.of_user(UserId(user))) == {some for some in present if some.user == user}
         for session in SESSIONS:
             assert set(hub.of_session(SessionId(session))) == {some for some in present if some.session == session}
+
+
+def test_a_connection_to_other_namespaces_is_found_too_and_counts_once_with_one_to_ours() -> None:
+    hub, ours = Hub(), peer()
+    both, alone = guest(ours.user, ours.session), guest(UserId("ann"), SessionId("s2"))
+    ours.connection = both
+    hub.add(ours)
+    for one in (both, alone):
+        hub.admit(one)
+    assert hub.connections_of_user(UserId("ann")) == {both, alone}
+    assert hub.connections_of_session(SessionId("s1")) == {both}
+    assert hub.connections_of_session(SessionId("s2")) == {alone}
+    assert (hub.of_session(SessionId("s2")), len(hub)) == ([], 1), "events of the contract go to `/` alone"
+    hub.dismiss(both)
+    assert hub.connections_of_user(UserId("ann")) == {both, alone}
+    hub.discard(ours)
+    hub.dismiss(alone)
+    assert hub.connections_of_user(UserId("ann")) == set()
+    assert hub.connections_of_session(SessionId("s1")) == set()
