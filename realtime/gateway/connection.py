@@ -205,8 +205,9 @@ class Connection:
         self._pending = None
         self._binary = None
         self._leave(reason)
-        if self._guest is not None:
-            self._guest.ended(reason)
+        guest, self._guest = self._guest, None  # they hold each other
+        if guest is not None:
+            guest.ended(reason)
         if self._is_guest and self._shared.application is not None:
             self._is_guest = False
             self._shared.application.guest_went(self)

@@ -65,6 +65,40 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
         found: Principal | None = None if environ is None else environ.get(PRINCIPAL)
         return found
 
+    async def call(
+        self, event: str, data: Any = None, to: str | None = None, sid: str | None = None, namespace: str | None = None,
+        timeout: float = 60, ignore_queue: bool = False,
+    ) -> Any:  # fmt: skip
+        """Emit an event to one client and wait for its ack.
+
+        Raises:
+            socketio.exceptions.TimeoutError: there was none in time.
+            socketio.exceptions.DisconnectedError: the client has gone; its handler need not wait for the time-out.
+        """
+        client = to or sid
+        if client is None:
+            raise ValueError("call() asks one client")
+        guest = self.eio.guests.get(self.manager.eio_sid_from_sid(client, namespace or "/"))
+        if guest is None or guest.is_gone:
+            raise python_socketio.exceptions.DisconnectedError
+        answered: asyncio.Future[tuple[Any, ...] | None] = asyncio.get_running_loop().create_future()
+
+        def take(*values: Any) -> None:
+            if not answered.done():
+                answered.set_result(values)
+
+        guest.calls.append(answered)
+        try:
+            await self.emit(event, data, to=client, namespace=namespace, callback=take, ignore_queue=ignore_queue)
+            values = await asyncio.wait_for(answered, timeout)
+        except TimeoutError:
+            raise python_socketio.exceptions.TimeoutError from None
+        finally:
+            guest.calls.remove(answered)
+        if values is None:
+            raise python_socketio.exceptions.DisconnectedError
+        return values if len(values) > 1 else values[0] if values else None
+
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         guest = self.eio.guests.get(self.manager.eio_sid_from_sid(sid, namespace or "/"))
         if guest is not None:
@@ -113,6 +147,8 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
             answer = await self._trigger_event(data[0], namespace, sid, *data[1:])
         except errors.RealtimeError as error:
             answer = refusal(error)
+        except python_socketio.exceptions.DisconnectedError:
+            return  # it asked a client that has gone
         except Exception:
             logger.exception("a handler of an extension failed", extra={"namespace": namespace})
             answer = refusal(errors.Internal())

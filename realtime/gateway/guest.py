@@ -12,6 +12,7 @@ from realtime.gateway import socketio
 from realtime.gateway.session import CloseReason
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine
 
     from realtime.gateway.extensions import Extensions
@@ -70,16 +71,20 @@ class Guest:
     Attributes:
         id: What python-socketio calls the client of the engine; no secret, unlike the id of our session.
         asked: The namespaces that it asked for and did not leave, as the client sees it: the answer may be on its way.
+        calls: What waits for an ack of the client; None tells that none will come.
+        is_gone: Whether the connection has ended.
         sent_away: Those of which an extension disconnected it; what it sent meanwhile is no violation.
     """
 
-    __slots__ = ("_carrier", "_connecting", "_extensions", "_held", "_waiting", "_waiting_bytes", "asked", "environ",
-                 "id", "sent_away", "session")  # fmt: skip
+    __slots__ = ("_carrier", "_connecting", "_extensions", "_held", "_waiting", "_waiting_bytes", "asked", "calls",
+                 "environ", "id", "is_gone", "sent_away", "session")  # fmt: skip
 
     def __init__(self, extensions: Extensions, carrier: Carrier, id: str, environ: dict[str, object]) -> None:
         self.id = id
         self.asked: set[str] = set()
         self.sent_away: set[str] = set()
+        self.calls: list[asyncio.Future[tuple[Any, ...] | None]] = []
+        self.is_gone = False
         self.environ = environ
         self.session: dict[str, Any] = {}
         self._extensions = extensions
@@ -146,6 +151,10 @@ class Guest:
     def ended(self, reason: CloseReason) -> None:
         """Tell the handlers that the client has gone, behind what it had sent."""
         said = _REASONS.get(reason, "server disconnect")
+        self.is_gone = True
+        for call in self.calls:
+            if not call.done():
+                call.set_result(None)
         self._wait(lambda: self._end(said), 0)
 
     def look_around(self) -> None:

@@ -65,7 +65,7 @@ class Gateway:
         self.extensions = extensions
         self.requests = requests or Rate(100, 400)
         self.clock = clock
-        self.now = loop.time
+        self.now = time.monotonic  # as the application's, with which it shares budgets
         self.token_grace_s = config.token_grace_s
         self.attachments_limit_bytes = config.attachments_limit_bytes
         self.engine = EngineServer(config.engine, self._accept, closed)

@@ -69,7 +69,7 @@ def register(server: Extensions) -> None:
 
     @server.event(namespace=ECHO)
     async def ask(sid: str, *values: Any) -> Any:
-        return await server.call("question", values, to=sid, namespace=ECHO, timeout=5)
+        return await server.call("question", values, to=sid, namespace=ECHO, timeout=60)
 
     @server.event(namespace=ECHO)
     async def wait(_sid: str, name: str) -> str:

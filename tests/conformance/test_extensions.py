@@ -15,6 +15,7 @@ import socketio
 
 from realtime import config
 from realtime.gateway.loading import load
+from realtime.model import UserId
 from tests.conformance import extension, wire
 from tests.conformance.extension import CLOSED, ECHO, OPEN, ROOMS, ends, gates
 from tests.conformance.official import ROOT, Stranger, driving
@@ -386,6 +387,26 @@ async def test_who_leaves_every_namespace_has_as_long_as_who_never_came(nodes: N
     assert await leaving.close_code() == 1008
     assert await sent_away.close_code() == 1008
     assert await answer(staying, f'42{ECHO},1["echo"]') == f"43{ECHO},1[]"
+
+
+async def test_nothing_is_kept_of_who_has_gone(api: Api, nodes: Nodes) -> None:
+    [node] = nodes.running
+    server = node.gateway.extensions
+    assert server is not None
+    people = [await api.register() for _ in range(3)]
+    for person in people:
+        socket = await inside(api, person)
+        await answer(socket, f"40{ROOMS}," + json.dumps({"token": person.token}))
+        await answer(socket, f'42{ROOMS},1["join","x"]')
+        socket.send(f'42{ECHO},2["ask"]')  # and never answers: whoever waits for it is told so when it goes
+        assert await socket.text() == f'42{ECHO},1["question"]'
+        socket.close()
+    async with asyncio.timeout(5):
+        while server.eio.guests:
+            await asyncio.sleep(0.01)
+    manager = server.manager
+    assert (server.environ, manager.rooms, manager.callbacks, manager.pending_connect, manager.pending_disconnect) == ({},) * 5
+    assert node.hub.connections_of_user(UserId(people[0].id)) == set()
 
 
 # -- order, bounds, what is not allowed -----------------------------------------------------------
