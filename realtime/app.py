@@ -88,14 +88,20 @@ class Node:
         users, rooms = UserStore(self.database), RoomStore(self.database)
         log = EventStore(self.database)
 
+        self.keys = KeyRing(
+            SigningKeyStore(self.database), config.signing_key_rotation_s, config.access_token_ttl_s + config.token_grace_s
+        )
         self.bus = Bus(
             redis_url,
             config.redis_prefix,
             os.urandom(8),
             nodes := Nodes(lambda message: self.bus.publish_control(message)),
-            refused=metrics.bus_refused.inc,
+            self.keys,
+            refused=lambda reason: metrics.bus_refused.labels(reason).inc(),
             dropped=metrics.bus_dropped.inc,
             health=self._bus_health,
+            deaf=metrics.bus_deaf.inc,
+            round_trip=metrics.bus_round_trip.observe,
         )
         # Presence names this run of the node, not the node: what a killed run left must not be taken for ours.
         this_run = f"{self.id}.{os.urandom(4).hex()}"
@@ -111,10 +117,12 @@ class Node:
             FeedSettings(
                 memory_events=config.feed_memory_events,
                 memory_bytes=config.feed_memory_bytes,
+                memory_total_bytes=config.feeds_memory_bytes,
                 resume_events=config.resume_max_events,
             ),
+            time.time,
             delivered=metrics.delivered,
-            repaired=metrics.repaired.inc,
+            repaired=metrics.repaired_from_store,
         )
         self.writer = Writer(
             log,
@@ -132,9 +140,6 @@ class Node:
             new_id,
             lambda user, room: nodes.tell(user, "room.added", room_added(room)),
             nodes.expel,
-        )
-        self.keys = KeyRing(
-            SigningKeyStore(self.database), config.signing_key_rotation_s, config.access_token_ttl_s + config.token_grace_s
         )
         accounts, sessions = AccountStore(self.database), SessionStore(self.database)
         passwords = Passwords(config.password_threads, config.password_queue)
@@ -220,7 +225,7 @@ class Node:
     async def open(self) -> AsyncIterator[None]:
         """Open every part in order; close them in reverse."""
         async with contextlib.AsyncExitStack() as stack:
-            for part in (self.database, self.bus, self.presence, self.accounts):
+            for part in (self.database, self.accounts, self.bus, self.presence):  # the bus seals with the accounts' keys
                 await part.open()
                 stack.push_async_callback(part.close)
             self.feeds.open()
@@ -258,7 +263,7 @@ class Node:
             self.feeds.compare_soon()
 
     async def _health(self) -> rest.Health:
-        checks = {"node": "draining" if self._draining else "ok", "bus": "ok" if self.bus.healthy else "away"}
+        checks = {"node": "draining" if self._draining else "ok", "bus": self.bus.state}
         try:
             await self.database.fetchrow("SELECT 1")
             checks["postgresql"] = "ok"

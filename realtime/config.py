@@ -74,6 +74,7 @@ class Config:
     batch_max: int = _setting(500, "messages in one commit", at_least=1, at_most=5000)
     feed_memory_events: int = _setting(500, "last events of a live room kept in memory", at_least=0)
     feed_memory_bytes: int = _setting(1 << 19, "and how many bytes of them", "bytes", at_least=0)
+    feeds_memory_bytes: int = _setting(256 << 20, "and of all rooms together; the quietest go first", "bytes", at_least=0)
     resume_max_events: int = _setting(1000, "missed events a subscription brings; more: `reset`", at_least=1)
     extensions: str = _setting("", "functions that add Socket.IO namespaces, as module:function, joined by commas")
     cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")
@@ -160,11 +161,11 @@ def _parse(one: dataclasses.Field[Any], text: str, name: str) -> Any:
 
 def _hide(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
-    if not parts.hostname:
+    user, at, hosts = parts.netloc.rpartition("@")  # a cluster has several hosts, which urlsplit() does not know
+    if not hosts:
         return "(set)" if url else ""
-    port = f":{parts.port}" if parts.port else ""
-    user = f"{parts.username}:***@" if parts.password else f"{parts.username}@" if parts.username else ""
-    return f"{parts.scheme}://{user}{parts.hostname}{port}{parts.path}"
+    name, colon, _ = user.partition(":")
+    return f"{parts.scheme}://{name}{colon and ':***'}{at}{hosts}{parts.path}"
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from realtime.contract.rest import MAX_SEQ
 from realtime.model import RoomId, SessionId, UserId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from realtime.auth.ended import EndedSessions
     from realtime.gateway.dispatch import Dispatch
@@ -98,12 +98,18 @@ class Nodes:
         self.feeds.received(room, first_seq, frames)
 
     def signal(self, room: RoomId, frame: bytes) -> None:
-        self.feeds.signal(room, frame)
+        self.feeds.signal_received(room, frame)
 
     def gap(self) -> None:
         self.feeds.compare_soon()
         self.presence.resync()
         self.ended.read_soon()
+        self.unsent()
+
+    def suspect(self, rooms: Collection[RoomId]) -> None:
+        self.feeds.suspect(rooms)
+
+    def unsent(self) -> None:
         self._publish(_encode(Gap()))
 
     def control(self, message: bytes) -> None:

@@ -1,20 +1,18 @@
 """This node's lease in Redis, with its users, for nodes that start later or have missed something.
 
-`<prefix>:presence:nodes` is the set of nodes; each has `<prefix>:presence:<node>:version`, which lives only as long as the
-lease, and `<prefix>:presence:<node>:users`. A node without a lease does not count, whatever else there is of it.
+`<prefix>:{presence}:nodes` is the set of nodes; each has `<prefix>:{presence}:<node>:version`, which lives only as long as the
+lease, and `<prefix>:{presence}:<node>:users`. A node without a lease does not count, whatever else there is of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from realtime import redis_url
 from realtime.model import UserId
 
 if TYPE_CHECKING:
@@ -36,11 +34,9 @@ class Lease:
     """
 
     def __init__(self, url: str, prefix: str, node: str) -> None:
-        self._redis = Redis.from_url(
-            url, protocol=2, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=2, socket_connect_timeout=2
-        )
+        self._redis = redis_url.client(url, decode_responses=True, socket_timeout=2, socket_connect_timeout=2)
         self._node = node
-        self._prefix = f"{prefix}:presence"
+        self._prefix = f"{prefix}:{{presence}}"  # in a cluster the keys of a transaction live on one server
         self._nodes = f"{self._prefix}:nodes"
 
     async def close(self) -> None:
@@ -69,7 +65,7 @@ class Lease:
             self._renew(pipeline, version)
             await pipeline.execute()
 
-    def _renew(self, pipeline: Redis, version: int) -> None:
+    def _renew(self, pipeline: Any, version: int) -> None:
         pipeline.sadd(self._nodes, self._node)
         pipeline.set(self._version(self._node), version, px=int(LEASE_S * 1000))
         pipeline.pexpire(self._users(self._node), int(LEASE_S * 4000))

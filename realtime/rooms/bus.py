@@ -1,7 +1,9 @@
 """The bus: Redis pub/sub between nodes. A hint and no more: everything on it may be lost, late or doubled.
 
-One channel per room that somebody on this node receives, one for control messages of all nodes, and one that only this
-node listens to, on which it hears itself: a connection that is up but deaf is noticed by that.
+One channel per room that somebody on this node receives, one or a few for control messages of all nodes, and one per
+Redis server that only this node listens to, on which it hears itself: a connection that is up but deaf is noticed by that.
+In a cluster every channel lives on the server that owns its slot (sharded pub/sub, Redis 7 and later), and each server
+comes and goes on its own.
 """
 
 from __future__ import annotations
@@ -9,41 +11,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from typing import TYPE_CHECKING, Protocol
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
+from realtime import errors, redis_url
 from realtime.model import RoomId
-from realtime.rooms import envelope
-from realtime.rooms.envelope import Kind
+from realtime.rooms.cluster import Cluster
+from realtime.rooms.envelope import SPLIT_BYTES, Kind, Refusal, Refused, Sealer
+from realtime.rooms.shard import Item, Shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from redis.asyncio.client import PubSub
+    from realtime.rooms.envelope import Envelope, Keys
 
 logger = logging.getLogger(__name__)
 
-PROBE_S = 0.4
-SUSPECT_S = 1.2
-"""Silence after which the bus counts as away: feeds compare with the store every second from then on."""
-DEAF_S = 4.0
-"""Silence after which the connection is given up. Longer, since reconnecting costs most when everything is slow."""
-_CONFIRM_S = 1.0
-_PAUSE_S = (0.1, 2.0)
-_QUEUE = 10_000
-_BATCH = 500
-_CHANNELS_AT_ONCE = 1000
-# uvloop raises RuntimeError for a write to a transport that has just been closed, and redis-py passes it on.
-_FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
+CONFIRM_S = 1.0
+CONTROL_LANES = 16
+"""Control channels in a cluster, over its slots: each message goes over one whose server lives."""
+_MOVES = 2  # times that a publish follows a moving slot
+_OPEN_S = 2.0
+_COMPLAIN_S = 60.0
 
 
 class Receiver(Protocol):
-    """Who gets what other nodes sent. Called in the order of arrival; must not raise but ValueError for foreign bytes."""
+    """Who gets what other nodes sent. Called in the order of arrival; must not raise but ValueError for wrong content."""
 
     def events(self, room: RoomId, first_seq: int, frames: Sequence[bytes], /) -> None: ...
 
@@ -52,20 +44,29 @@ class Receiver(Protocol):
     def control(self, message: bytes, /) -> None: ...
 
     def gap(self) -> None:
-        """Something was lost for certain: the bus was away."""
+        """The bus was away, in whole or in part: anything may have been lost, of this node's too."""
+
+    def suspect(self, rooms: Collection[RoomId], /) -> None:
+        """Frames of these rooms may have been lost on their way here."""
+
+    def unsent(self) -> None:
+        """This node could not send some of its frames, and can again."""
 
 
 class Bus:
     """This node's end of the bus.
 
     Args:
-        url: Of Redis.
+        url: Of Redis; `realtime.redis_url` says which forms it may have.
         prefix: Of all channels; what shares a Redis and is not one cluster needs different ones.
         sender: 8 random bytes of this node.
         receiver: Gets what others sent.
-        refused: Called for each payload that was not ours.
+        keys: What envelopes are sealed with.
+        refused: Called with the reason for each payload that was not taken.
         dropped: Called with the number of payloads that could not be sent.
-        health: Called with True and False as the bus comes and goes.
+        health: Called with True and False as the bus comes and goes; with a part of a cluster away it is gone.
+        deaf: Called with seconds as the time grows during which some server was not heard.
+        round_trip: Called with the seconds that a probe took through Redis and back.
     """
 
     def __init__(
@@ -74,208 +75,295 @@ class Bus:
         prefix: str,
         sender: bytes,
         receiver: Receiver,
+        keys: Keys,
         *,
-        refused: Callable[[], None] = lambda: None,
+        refused: Callable[[str], None] = lambda _reason: None,
         dropped: Callable[[int], None] = lambda _count: None,
         health: Callable[[bool], None] = lambda _healthy: None,
+        deaf: Callable[[float], None] = lambda _seconds: None,
+        round_trip: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        # RESP 2: hiredis leaked on RESP 3 pub/sub messages up to 3.4.1.
-        self._redis = Redis.from_url(
-            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=DEAF_S, socket_connect_timeout=2, health_check_interval=0
-        )
+        servers = redis_url.parse(url)
+        self._sealer = Sealer(keys, sender)
         self._sender = sender
         self._receiver = receiver
-        self._refused = refused
-        self._dropped = dropped
+        self._count_refused = refused
+        self._count_dropped = dropped
         self._health = health
+        self.silent = deaf
+        self.round_trip = round_trip
         self._room_prefix = f"{prefix}:room:"
-        self._control = f"{prefix}:control"
         self._own = f"{prefix}:node:{sender.hex()}"
-        self._rooms: set[RoomId] = set()
-        self._added: list[RoomId] = []
-        self._removed: list[RoomId] = []
-        self._confirmations: dict[RoomId, asyncio.Future[bool]] = {}
-        self._changed = asyncio.Event()
-        self._outbox: list[tuple[str, bytes]] = []
-        self._filled = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._complained = False
+        self._cluster: Cluster | None = None
+        if servers.cluster:
+            self._control = [f"{prefix}:control:{{{lane}}}" for lane in range(CONTROL_LANES)]
+            self._cluster = Cluster(servers, self._make_shard, self._rerouted)
+        else:
+            self._control = [f"{prefix}:control"]
+            self._only = self._make_shard(servers.urls[0], False, lambda: self._own)
+        self._lane = sender[0] % len(self._control)
+        self._placed: dict[str, Shard | None] = dict.fromkeys(self._control)
+        self._missed: set[str] = set()  # channels on which something may have been lost until they are carried again
+        self._waiting: dict[str, asyncio.Future[None]] = {}
         self._clock = asyncio.get_running_loop().time
-        self._heard_s = 0.0
-        self.healthy = False
+        self._was_healthy = False
+        self._complained = False
+        self._next_complaint_s = 0.0
+        self._unsent = False
+
+    def _make_shard(self, url: str, sharded: bool, own: Callable[[], str | None]) -> Shard:
+        name = own if not sharded else lambda: None if (tag := own()) is None else f"{self._own}:{{{tag}}}"
+        return Shard(url, sharded=sharded, own=name, probe=self._probe, owner=self)
 
     # -- life -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Connect in the background; wait a moment for the first success, and go on without."""
-        self._tasks = [asyncio.create_task(one) for one in (self._receive(), self._send(), self._probe())]
+        if self._cluster is not None:
+            self._cluster.open()
+        else:
+            self._only.open()
+            self._rerouted()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_OPEN_S):
                 while not self.healthy:
                     await asyncio.sleep(0.005)
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(*_FAILURES):
-            await self._redis.aclose()
+        if self._cluster is not None:
+            await self._cluster.close()
+        else:
+            await self._only.close()
+
+    def _shards(self) -> Sequence[Shard]:
+        return self._cluster.shards if self._cluster is not None else [self._only]
+
+    def _route(self, channel: str) -> Shard | None:
+        return self._cluster.route(channel) if self._cluster is not None else self._only
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every server was heard just now; False means that losses are certain."""
+        shards = self._shards()
+        return bool(shards) and all(shard.healthy for shard in shards) and (self._cluster is None or self._cluster.complete)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every room that this node wants is heard."""
+        return self.healthy and not self._missed
+
+    @property
+    def state(self) -> str:
+        """`ok`, `away`, or `partly away`: some servers, or the channels of some rooms, are not heard."""
+        if self.complete:
+            return "ok"
+        return "partly away" if any(shard.healthy for shard in self._shards()) else "away"
+
+    def hears(self, room: RoomId) -> bool:
+        """Whether this node receives a room from the others just now, as far as it can know."""
+        channel = self._room_prefix + room
+        shard = self._placed.get(channel)
+        return shard is not None and shard.hears(channel)
 
     # -- what this node sends ---------------------------------------------------------------------
 
     def publish_batch(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
-        """Send committed events, which follow each other without a hole, as one message."""
-        self._put(self._room_prefix + room, envelope.pack(self._sender, Kind.EVENTS, frames, first_seq))
+        """Send committed events, which follow each other without a hole, as one message; as several when they are large."""
+        for at, part in _split(frames):
+            self._put(self._room_prefix + room, Kind.EVENTS, part, first_seq + at)
 
     def publish_signal(self, room: RoomId, frame: bytes) -> None:
         """Send a frame without a number."""
-        self._put(self._room_prefix + room, envelope.pack(self._sender, Kind.SIGNAL, [frame]))
+        self._put(self._room_prefix + room, Kind.SIGNAL, [frame])
 
     def publish_control(self, message: bytes) -> None:
         """Send something to all nodes."""
-        self._put(self._control, envelope.pack(self._sender, Kind.CONTROL, [message]))
+        lanes = [*self._control[self._lane :], *self._control[: self._lane]]
+        lane = next((one for one in lanes if (shard := self._route(one)) is not None and shard.healthy), lanes[0])
+        self._put(lane, Kind.CONTROL, [message])
 
-    def _put(self, channel: str, data: bytes) -> None:
-        if len(self._outbox) >= _QUEUE:
-            self._dropped(1)  # the feeds' comparison with the store brings it
+    def _put(self, channel: str, kind: Kind, frames: Sequence[bytes], number: int = 0) -> None:
+        try:
+            data = self._sealer.pack(channel, kind, frames, number)
+        except errors.RealtimeError:  # no key was read yet
+            self.dropped(1)
             return
-        self._outbox.append((channel, data))
-        self._filled.set()
+        self._dispatch(Item(channel, data))
 
-    async def _send(self) -> None:
-        while True:
-            await self._filled.wait()
-            batch, self._outbox = self._outbox[:_BATCH], self._outbox[_BATCH:]
-            if not self._outbox:
-                self._filled.clear()
-            try:
-                async with self._redis.pipeline(transaction=False) as pipeline:
-                    for channel, data in batch:
-                        pipeline.publish(channel, data)
-                    await pipeline.execute()
-            except _FAILURES as error:
-                self._dropped(len(batch))
-                # The next probe that comes back says that something was lost, and the others are told.
-                self._lost(error)
-                await asyncio.sleep(_PAUSE_S[0])
+    def _dispatch(self, item: Item) -> None:
+        shard = self._route(item.channel)
+        if shard is None:
+            self.dropped(1)
+        else:
+            shard.put(item)
 
-    async def _probe(self) -> None:
-        while True:
-            self._put(self._own, envelope.pack(self._sender, Kind.PROBE, []))
-            await asyncio.sleep(PROBE_S)
-            if self.healthy and self._clock() - self._heard_s > SUSPECT_S:
-                self._lost(TimeoutError())
-
-    def _lost(self, error: Exception) -> None:
-        if self.healthy or not self._complained:
-            logger.warning("the bus is away (%s): events reach other nodes late until it is back", type(error).__name__)
-            self._complained = True
-        if self.healthy:
-            self.healthy = False
-            self._health(False)
+    def _probe(self, channel: str, number: int) -> bytes:
+        try:
+            return self._sealer.pack(channel, Kind.PROBE, [], number)
+        except errors.RealtimeError:
+            return b""  # nobody takes it: without a key nothing is heard anyway
 
     # -- what this node receives ------------------------------------------------------------------
 
     async def subscribe(self, room: RoomId) -> bool:
-        """Receive a room; return when Redis confirmed it (True), or False when it does not answer in time."""
-        self._rooms.add(room)
-        self._added.append(room)
-        self._changed.set()
-        if not self.healthy:
-            return False
-        confirmation = self._confirmations.get(room)
-        if confirmation is None:
-            confirmation = self._confirmations[room] = asyncio.get_running_loop().create_future()
-        try:
-            return await asyncio.wait_for(asyncio.shield(confirmation), _CONFIRM_S)
-        except TimeoutError:
-            return False
+        """Receive a room; return when Redis confirmed it (True), or False when it does not answer in time.
+
+        After False the room counts as not heard until it is confirmed, and as suspect then.
+        """
+        channel = self._room_prefix + room
+        if channel not in self._placed:
+            self._placed[channel] = None
+            self._place(channel)
+        if self.hears(room):
+            return True
+        shard = self._placed[channel]
+        if shard is not None and shard.healthy:
+            future = self._waiting.get(channel)
+            if future is None:
+                future = self._waiting[channel] = asyncio.get_running_loop().create_future()
+            await asyncio.wait([future], timeout=CONFIRM_S)
+        if self.hears(room):
+            return True
+        if channel in self._placed:
+            self._missed.add(channel)
+        return False
 
     def unsubscribe(self, room: RoomId) -> None:
         """Receive a room no more."""
-        self._rooms.discard(room)
-        self._removed.append(room)
-        self._changed.set()
+        channel = self._room_prefix + room
+        shard = self._placed.pop(channel, None)
+        if shard is not None:
+            shard.drop(channel)
+        self._missed.discard(channel)
+        self._wake(channel)
 
-    async def _receive(self) -> None:
-        pause_s = _PAUSE_S[0]
-        while True:
-            try:
-                async with self._redis.pubsub() as pubsub:
-                    await self._listen(pubsub)
-            except _FAILURES as error:
-                if self.healthy:
-                    pause_s = _PAUSE_S[0]
-                self._lost(error)
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
-            pause_s = min(pause_s * 2, _PAUSE_S[1])
+    def _wake(self, channel: str) -> None:
+        future = self._waiting.pop(channel, None)
+        if future is not None and not future.done():
+            future.set_result(None)
 
-    async def _listen(self, pubsub: PubSub) -> None:
-        self._added.clear()
-        self._removed.clear()
-        await pubsub.subscribe(self._own, self._control)
-        rooms = list(self._rooms)
-        for at in range(0, len(rooms), _CHANNELS_AT_ONCE):
-            await pubsub.subscribe(*(self._room_prefix + room for room in rooms[at : at + _CHANNELS_AT_ONCE]))
-        changes = asyncio.create_task(self._change(pubsub))
-        try:
-            while True:
-                async with asyncio.timeout(DEAF_S):
-                    message = await pubsub.get_message(timeout=None)
-                if message is not None:
-                    self._take(message["type"], message["channel"].decode(), message["data"])
-                if changes.done():
-                    await changes
-        finally:
-            changes.cancel()
-            for confirmation in self._confirmations.values():
-                if not confirmation.done():
-                    confirmation.set_result(False)
-            self._confirmations.clear()
+    def _place(self, channel: str) -> None:
+        old, new = self._placed[channel], self._route(channel)
+        if new is not old:
+            if old is not None:
+                old.drop(channel)
+            if new is not None:
+                new.want(channel)
+            self._placed[channel] = new
 
-    async def _change(self, pubsub: PubSub) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            added, self._added = self._added, []
-            removed, self._removed = self._removed, []
-            gone = [room for room in dict.fromkeys(removed) if room not in self._rooms]
-            if gone:
-                await pubsub.unsubscribe(*(self._room_prefix + room for room in gone))
-            if added:
-                await pubsub.subscribe(*(self._room_prefix + room for room in added))
+    def _rerouted(self) -> None:
+        """The servers, or the slots that they own, have changed."""
+        for channel, old in list(self._placed.items()):
+            self._place(channel)
+            if self._placed[channel] is not old:
+                self._miss(channel)
+        self._look()
 
-    def _take(self, kind: str, channel: str, data: bytes) -> None:
-        if kind == "subscribe":
-            confirmation = self._confirmations.pop(RoomId(channel.removeprefix(self._room_prefix)), None)
-            if confirmation is not None and not confirmation.done():
-                confirmation.set_result(True)
-        elif kind == "message":
-            try:
-                self._open_envelope(channel, envelope.unpack(data))
-            except ValueError:
-                self._refused()
+    def _miss(self, channel: str) -> None:
+        """A channel is not heard from here on; what it brings meanwhile is to be found in the store, and once more after."""
+        self._missed.add(channel)
+        if channel.startswith(self._room_prefix):
+            self._receiver.suspect([self._room_of(channel)])
 
-    def _open_envelope(self, channel: str, found: envelope.Envelope) -> None:
-        if found.kind is Kind.PROBE:
-            self._hear_ourselves()
-        elif found.sender == self._sender:
+    # -- what shards tell -------------------------------------------------------------------------
+
+    def carried(self, channel: str) -> None:
+        self._wake(channel)
+        if channel in self._missed:
+            self._missed.discard(channel)
+            if channel.startswith(self._room_prefix):
+                self._receiver.suspect([self._room_of(channel)])
+
+    def taken(self, shard: Shard, channel: str) -> None:
+        if self._placed.get(channel) is not shard:
             return
-        elif found.kind is Kind.CONTROL:
+        self._miss(channel)
+        # Asked for again where the cluster says it is, once that is known.
+        shard.drop(channel)
+        self._placed[channel] = None
+        if self._cluster is not None:
+            self._cluster.refresh()
+        else:
+            self._place(channel)
+
+    def moved(self, item: Item, slot: int, host: str, port: int) -> None:
+        if self._cluster is None:
+            self.dropped(1, ConnectionError("this Redis is a cluster: the URL begins with redis+cluster://"))
+            return
+        self._cluster.moved(slot, host, port)
+        item.moves += 1
+        if item.moves > _MOVES:
+            self.dropped(1)
+        else:
+            self._dispatch(item)
+
+    def dropped(self, count: int, error: Exception | None = None) -> None:
+        self._count_dropped(count)
+        self._unsent = True
+        if error is not None and self._clock() >= self._next_complaint_s:
+            self._next_complaint_s = self._clock() + _COMPLAIN_S
+            logger.warning("Redis refuses what this node publishes: %s", error)
+
+    def turned(self, shard: Shard, error: Exception | None) -> None:
+        if error is not None and self._cluster is not None:
+            self._cluster.refresh()
+        self._look(error)
+        if error is None:
+            self._unsent = False
+            self._receiver.gap()
+
+    def _look(self, error: Exception | None = None) -> None:
+        """Say so when the bus as a whole came or went."""
+        healthy = self.healthy
+        if not healthy and error is not None and not self._complained:
+            logger.warning("the bus is %s (%s): events reach other nodes late until it is back", self.state, type(error).__name__)
+            self._complained = True
+        if healthy and self._complained:
+            logger.warning("the bus is back")
+            self._complained = False
+        if healthy is not self._was_healthy:
+            self._was_healthy = healthy
+            self._health(healthy)
+
+    def message(self, shard: Shard, channel: str, data: bytes) -> None:
+        try:
+            self._take(shard, channel, self._sealer.unpack(channel, data))
+        except Refused as error:
+            self._count_refused(error.reason.value)
+            if error.reason in (Refusal.VERSION, Refusal.KEY) and channel.startswith(self._room_prefix):
+                # Perhaps of a newer node: what it says is in the store too.
+                self._receiver.suspect([self._room_of(channel)])
+        except ValueError:
+            self._count_refused(Refusal.CONTENT.value)
+
+    def _take(self, shard: Shard, channel: str, found: Envelope) -> None:
+        if found.sender == self._sender:
+            if found.kind is Kind.PROBE:
+                shard.probe_heard(found.number)
+                if self._unsent and shard.healthy:
+                    self._unsent = False
+                    self._receiver.unsent()
+        elif found.kind is Kind.CONTROL and channel in self._control:
             for message in found.frames:
                 self._receiver.control(message)
-        elif found.kind is Kind.EVENTS:
-            self._receiver.events(RoomId(channel.removeprefix(self._room_prefix)), found.first_seq, found.frames)
-        else:
+        elif found.kind is Kind.EVENTS and channel.startswith(self._room_prefix):
+            self._receiver.events(self._room_of(channel), found.number, found.frames)
+        elif found.kind is Kind.SIGNAL and channel.startswith(self._room_prefix):
             for frame in found.frames:
-                self._receiver.signal(RoomId(channel.removeprefix(self._room_prefix)), frame)
+                self._receiver.signal(self._room_of(channel), frame)
+        else:
+            raise Refused(Refusal.FORM)
 
-    def _hear_ourselves(self) -> None:
-        self._heard_s = self._clock()
-        if not self.healthy:
-            self.healthy = True
-            self._health(True)
-            if self._complained:
-                logger.warning("the bus is back")
-                self._complained = False
-            self._receiver.gap()
+    def _room_of(self, channel: str) -> RoomId:
+        return RoomId(channel.removeprefix(self._room_prefix))
+
+
+def _split(frames: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Cut frames into runs that envelopes hold; yield each with the index of its first."""
+    start, size = 0, 0
+    for index, frame in enumerate(frames):
+        if size and size + len(frame) > SPLIT_BYTES:
+            yield start, frames[start:index]
+            start, size = index, 0
+        size += len(frame)
+    yield start, frames[start:] if start else frames

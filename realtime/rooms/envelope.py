@@ -1,20 +1,32 @@
-"""What travels between nodes: who sends, what it is, and bytes as they are. Pure.
+"""What travels between nodes: who sends, what it is, and bytes as they are; sealed, so that only nodes can make it. Pure.
 
-Layout, big-endian: sender (8 bytes), kind (1), first seq (8), then for each frame its length (4) and its bytes.
+Layout, big-endian: version (1 byte), key (8), seal (16), sender (8), kind (1), number (8), then for each frame its length
+(4) and its bytes. The seal is BLAKE2b (RFC 7693) under a key that all nodes share, over everything else and the channel:
+whoever can write to Redis, and is no node, can repeat what was sent and make nothing new.
 """
 
 from __future__ import annotations
 
 import enum
+import hashlib
+import hmac
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-_HEAD = struct.Struct("!8sBQ")
-_LENGTH = struct.Struct("!I")
+VERSION = 1
+_VERSIONS = 31  # what a newer release may put there; letters and the like are no version
 SENDER_BYTES = 8
+MAX_BYTES = 4 << 20
+"""Of one envelope. Senders split at a quarter of it, so that no version refuses what another one sends."""
+SPLIT_BYTES = MAX_BYTES // 4
+_KEY_BYTES = 8
+_SEAL_BYTES = 16
+_OUTER = struct.Struct(f"!B{_KEY_BYTES}s{_SEAL_BYTES}s")
+_INNER = struct.Struct(f"!{SENDER_BYTES}sBQ")
+_LENGTH = struct.Struct("!I")
 
 
 class Kind(enum.IntEnum):
@@ -24,39 +36,131 @@ class Kind(enum.IntEnum):
     PROBE = 4
 
 
+class Refusal(enum.StrEnum):
+    """Why an envelope was not taken."""
+
+    VERSION = "version"  # of a release that writes them otherwise
+    SIZE = "size"
+    FORM = "form"
+    KEY = "key"  # unknown here
+    SEAL = "seal"
+    CONTENT = "content"  # sealed by a node, and yet not what it should be
+
+
+class Refused(ValueError):
+    """It is no envelope of ours."""
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
 class Envelope(NamedTuple):
+    """`number` is the seq of the first event, or of a probe."""
+
     sender: bytes
     kind: Kind
-    first_seq: int
+    number: int
     frames: list[bytes]
 
 
-def pack(sender: bytes, kind: Kind, frames: Sequence[bytes], first_seq: int = 0) -> bytes:
-    """Encode; `sender` is 8 bytes that no other node has."""
-    parts = [_HEAD.pack(sender, kind, first_seq)]
-    for frame in frames:
-        parts += (_LENGTH.pack(len(frame)), frame)
-    return b"".join(parts)
+class Keys(Protocol):
+    """Secrets that all nodes share, by their ids, and the one to seal with. Raises RealtimeError when there is none."""
+
+    @property
+    def secrets(self) -> Mapping[str, bytes]: ...
+
+    @property
+    def signing(self) -> tuple[str, bytes]: ...
 
 
-def unpack(data: bytes) -> Envelope:
-    """Decode.
+class Sealer:
+    """Packs and unpacks envelopes.
 
-    Raises:
-        ValueError: it is no envelope.
+    The keys are derived from the secrets, so that neither can be used in place of the other.
+
+    Args:
+        keys: Read at each use, since they rotate.
+        sender: 8 bytes that no other node has.
     """
+
+    def __init__(self, keys: Keys, sender: bytes) -> None:
+        self._keys = keys
+        self._sender = sender
+        self._derived: dict[bytes, hashlib.blake2b] = {}
+        self._sealing: tuple[str, bytes, hashlib.blake2b] | None = None
+
+    def pack(self, channel: str, kind: Kind, frames: Sequence[bytes], number: int = 0) -> bytes:
+        """Encode and seal for one channel."""
+        kid, secret = self._keys.signing
+        if self._sealing is None or self._sealing[0] != kid:
+            self._sealing = (kid, _key_id(kid), _derive(secret))
+        _, key, state = self._sealing
+        parts = [_INNER.pack(self._sender, kind, number)]
+        for frame in frames:
+            parts += (_LENGTH.pack(len(frame)), frame)
+        inner = b"".join(parts)
+        return _OUTER.pack(VERSION, key, _seal(state, key, channel, inner)) + inner
+
+    def unpack(self, channel: str, data: bytes) -> Envelope:
+        """Decode what came over a channel.
+
+        Raises:
+            Refused: it is not sealed by a node of ours, for this channel, in this version.
+        """
+        if len(data) > MAX_BYTES:
+            raise Refused(Refusal.SIZE)
+        if len(data) < _OUTER.size + _INNER.size:
+            raise Refused(Refusal.FORM)
+        if data[:1] != bytes([VERSION]):
+            raise Refused(Refusal.VERSION if VERSION < data[0] <= _VERSIONS else Refusal.FORM)
+        _, key, seal = _OUTER.unpack_from(data)
+        inner = data[_OUTER.size :]
+        state = self._derived.get(key) or self._find(key)
+        if not hmac.compare_digest(seal, _seal(state, key, channel, inner)):
+            raise Refused(Refusal.SEAL)
+        return _open(inner)
+
+    def _find(self, key: bytes) -> hashlib.blake2b:
+        # Keys that rotated away go with this too: what is unknown is looked up among those that are in use now.
+        self._derived = {_key_id(kid): _derive(secret) for kid, secret in self._keys.secrets.items()}
+        state = self._derived.get(key)
+        if state is None:
+            raise Refused(Refusal.KEY)
+        return state
+
+
+def _open(inner: bytes) -> Envelope:
     try:
-        sender, kind, first_seq = _HEAD.unpack_from(data)
+        sender, kind, number = _INNER.unpack_from(inner)
         frames = []
-        at = _HEAD.size
-        while at < len(data):
-            [size] = _LENGTH.unpack_from(data, at)
+        at = _INNER.size
+        while at < len(inner):
+            [size] = _LENGTH.unpack_from(inner, at)
             at += _LENGTH.size
-            frame = data[at : at + size]
+            frame = inner[at : at + size]
             if len(frame) != size:
                 raise ValueError("a frame is cut off")
             frames.append(frame)
             at += size
-        return Envelope(sender, Kind(kind), first_seq, frames)
-    except struct.error as error:
-        raise ValueError(str(error)) from error
+        return Envelope(sender, Kind(kind), number, frames)
+    except (struct.error, ValueError) as error:
+        raise Refused(Refusal.FORM) from error
+
+
+def _key_id(kid: str) -> bytes:
+    return hashlib.blake2b(kid.encode(), digest_size=_KEY_BYTES).digest()
+
+
+def _derive(secret: bytes) -> hashlib.blake2b:
+    key = hashlib.blake2b(b"realtime bus", key=secret[:64], digest_size=32).digest()
+    return hashlib.blake2b(key=key, digest_size=_SEAL_BYTES)
+
+
+def _seal(state: hashlib.blake2b, key: bytes, channel: str, inner: bytes) -> bytes:
+    name = channel.encode()
+    # Copying a keyed state saves its first block: 1.4 µs instead of 2.7 for 1,000 bytes.
+    hasher = state.copy()
+    hasher.update(_OUTER.pack(VERSION, key, b"") + _LENGTH.pack(len(name)) + name)
+    hasher.update(inner)
+    return hasher.digest()

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, NewType, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from realtime.model import RoomId, UserId
 
@@ -61,13 +61,21 @@ class Feed:
         memory_bytes: And how many bytes of them.
         early_events: How many frames may wait for a hole before it; more are dropped, since the hole is read from the
             store together with what follows it.
+        early_bytes: And how many bytes of them.
     """
 
-    __slots__ = ("_early", "_early_events", "_memory", "_memory_bytes", "_memory_events", "_memory_size", "departed",
-                 "empty_since_s", "position", "room", "subscribers")  # fmt: skip
+    __slots__ = ("_early", "_early_bytes", "_early_events", "_early_size", "_memory", "_memory_bytes", "_memory_events",
+                 "_memory_size", "departed", "empty_since_s", "position", "room", "subscribers")  # fmt: skip
 
     def __init__(
-        self, room: RoomId, position: int, *, memory_events: int = 500, memory_bytes: int = 1 << 19, early_events: int = 1000
+        self,
+        room: RoomId,
+        position: int,
+        *,
+        memory_events: int = 500,
+        memory_bytes: int = 1 << 19,
+        early_events: int = 1000,
+        early_bytes: int = 1 << 20,
     ) -> None:
         self.room = room
         self.position = position
@@ -80,6 +88,13 @@ class Feed:
         self._memory_size = 0
         self._early: dict[int, Entry] = {}
         self._early_events = early_events
+        self._early_bytes = early_bytes
+        self._early_size = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What the frames in memory take."""
+        return self._memory_size
 
     @property
     def has_hole(self) -> bool:
@@ -100,8 +115,7 @@ class Feed:
             return 0
         if first_seq > self.position + 1:
             for seq, entry in enumerate(entries, first_seq):
-                if len(self._early) < self._early_events:
-                    self._early[seq] = entry
+                self._wait(seq, entry)
             return 0
         ready = list(entries[self.position + 1 - first_seq :])
         if self._early:
@@ -109,12 +123,29 @@ class Feed:
         self._deliver(ready)
         return len(ready)
 
+    def _wait(self, seq: int, entry: Entry) -> None:
+        size = self._early_size + len(entry.frame)
+        if seq not in self._early and len(self._early) < self._early_events and size <= self._early_bytes:
+            self._early[seq] = entry
+            self._early_size = size
+
     def _in_order(self, seq: int) -> Iterator[Entry]:
         while (entry := self._early.pop(seq, None)) is not None:
+            self._early_size -= len(entry.frame)
             yield entry
             seq += 1
-        for old in [early for early in self._early if early < seq]:
-            del self._early[old]
+        self.forget_early([early for early in self._early if early < seq])
+
+    def early(self) -> list[int]:
+        """Return the seqs of the frames that wait."""
+        return list(self._early)
+
+    def forget_early(self, seqs: Iterable[int]) -> None:
+        """Let frames go that waited for what, as the store says, was never committed, or that are old by now."""
+        for seq in seqs:
+            entry = self._early.pop(seq, None)
+            if entry is not None:
+                self._early_size -= len(entry.frame)
 
     def _deliver(self, entries: list[Entry]) -> None:
         run: list[bytes] = []
@@ -140,6 +171,11 @@ class Feed:
         self._memory_size += len(frame)
         while len(self._memory) > self._memory_events or self._memory_size > self._memory_bytes:
             self._memory_size -= len(self._memory.popleft())
+
+    def forget(self) -> None:
+        """Let go what is kept for those who come back."""
+        self._memory.clear()
+        self._memory_size = 0
 
     def after(self, seq: int) -> list[Frame] | None:
         """Return the frames of (seq, position] from memory, or None when memory does not reach back that far."""

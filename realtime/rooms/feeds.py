@@ -1,4 +1,4 @@
-"""The feeds of this node: opens them, fills their holes from PostgreSQL, and lets connections in without a gap."""
+"""The feeds of this node: opens and closes them, hands them what arrives, and lets connections in without a gap."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from realtime.model import Role, RoomId, UserId
 from realtime.rooms import policy
 from realtime.rooms.coalescer import Coalescer
 from realtime.rooms.feed import Departure, Entry, Feed, Frame, Subscriber
+from realtime.rooms.follower import Follower
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from realtime.model import Event
     from realtime.store.events import EventStore
@@ -22,15 +23,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HOLE_PATIENCE_S = 0.05
-"""How long a frame that came early waits for the ones before it until they are read from the store."""
 _ATTEMPTS = 8
+_TICK_S = 1.0
+_ARRIVED = 1000  # events kept for one feed that is being opened
 
 
 class Hints(Protocol):
-    """What feeds need of the bus: at most once, any frame may be lost. `healthy` is False while losses are certain."""
+    """What feeds need of the bus: at most once, any frame may be lost."""
 
-    healthy: bool
+    @property
+    def complete(self) -> bool:
+        """Whether every room is heard; losses are certain otherwise."""
+
+    def hears(self, room: RoomId) -> bool:
+        """Whether what others publish in a room arrives here, as far as can be known."""
 
     async def subscribe(self, room: RoomId) -> bool: ...
 
@@ -44,6 +50,12 @@ class Codec(Protocol):
 
     def encode(self, event: Event) -> Frame: ...
 
+    def check(self, frame: bytes, room: RoomId, seq: int) -> Frame:
+        """Take a frame from another node. Raises ValueError when it is not the event of that room with that number."""
+
+    def check_signal(self, frame: bytes, room: RoomId) -> None:
+        """Raise ValueError when a frame is no signal of this room."""
+
     def departure(self, frame: Frame) -> Departure | None:
         """Tell whether a frame, from wherever it came, ends somebody's membership."""
 
@@ -54,10 +66,17 @@ class Settings:
 
     memory_events: int = 500
     memory_bytes: int = 1 << 19
+    memory_total_bytes: int = 256 << 20
     resume_events: int = 1000
     compare_s: float = 20.0
     compare_unhealthy_s: float = 1.0
+    compare_least_s: float = 1.0
+    """Between two comparisons, whatever calls for them."""
+    compare_events: int = 5000
+    """Read by one comparison, over all rooms; the rest follows with the next."""
     linger_s: float = 60.0
+    linger_feeds: int = 5000
+    """Feeds without a subscriber that are kept for those who may come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +110,9 @@ class Feeds:
         bus: Carries frames between nodes.
         codec: Encodes events, and recognises departures.
         settings: Bounds.
+        now: Seconds since the epoch.
         delivered: Called with (events, recipients) after each delivery.
-        repaired: Called with the number of events that had to be read from the store.
+        repaired: Called with the number of events that had to be read from the store, and the age in seconds of the oldest.
     """
 
     def __init__(
@@ -102,34 +122,37 @@ class Feeds:
         bus: Hints,
         codec: Codec,
         settings: Settings,
+        now: Callable[[], float],
         *,
         delivered: Callable[[int, int], None] = lambda _events, _recipients: None,
-        repaired: Callable[[int], None] = lambda _events: None,
+        repaired: Callable[[int, float], None] = lambda _events, _age_s: None,
     ) -> None:
         self._bus = bus
         self._codec = codec
         self._settings = settings
         self._delivered = delivered
-        self._repaired = repaired
-        self._feeds: dict[RoomId, Feed] = {}
+        self._feeds: dict[RoomId, Feed] = {}  # the one that had something last is the last
         self._opening: dict[RoomId, asyncio.Task[Feed]] = {}
+        self._arrived: dict[RoomId, list[tuple[int, list[Entry]]]] = {}  # for feeds that are being opened
+        self._memory_bytes = 0
         self._access = Coalescer[tuple[RoomId, UserId], "Access | None"](rooms.access, 2000)
         self._heads = Coalescer[RoomId, "int | None"](self._load_heads(rooms), 5000)
-        self._since = Coalescer[tuple[RoomId, int], "list[Event]"](self._load_since(log), 50)
-        self._compare_now = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._repairing: set[RoomId] = set()
+        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, repaired, now)
+        self._tick: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Start comparing positions with the store."""
-        self._spawn(self._compare())
+        """Start comparing positions with the store, and closing feeds that nobody needs."""
+        self._follower.open()
+        self._close_empty()
 
     async def close(self) -> None:
         """Stop what runs in the background."""
-        tasks = [*self._tasks, *self._opening.values()]
-        for task in tasks:
+        if self._tick is not None:
+            self._tick.cancel()
+        await self._follower.close()
+        for task in self._opening.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
 
     def __len__(self) -> int:
         return len(self._feeds)
@@ -143,8 +166,14 @@ class Feeds:
         self._bus.publish_batch(room, events[0].seq, [entry.frame for entry in entries])
 
     def received(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
-        """Deliver what another node committed."""
-        self._offer(room, first_seq, [self._entry(Frame(frame)) for frame in frames])
+        """Deliver what another node committed.
+
+        Raises:
+            ValueError: one of the frames is not what it should be; none was taken.
+        """
+        if room in self._feeds or room in self._opening:
+            checked = [self._codec.check(frame, room, seq) for seq, frame in enumerate(frames, first_seq)]
+            self._offer(room, first_seq, [self._entry(frame) for frame in checked])
 
     def signal(self, room: RoomId, frame: bytes, sender: Subscriber | None = None) -> None:
         """Write a frame without a number to everybody who receives the room, but for the sender."""
@@ -154,91 +183,77 @@ class Feeds:
                 if subscriber is not sender:
                     subscriber.write(frame)
 
+    def signal_received(self, room: RoomId, frame: bytes) -> None:
+        """Write a signal of another node to everybody who receives the room. Raises ValueError when it is none."""
+        if room in self._feeds:
+            self._codec.check_signal(frame, room)
+            self.signal(room, frame)
+
     def compare_soon(self) -> None:
-        """Compare every position with the store now: frames may have been lost."""
-        self._compare_now.set()
+        """Compare every position with the store: frames may have been lost."""
+        self._follower.compare_soon()
+
+    def suspect(self, rooms: Iterable[RoomId]) -> None:
+        """Compare the positions of these rooms with the store: their frames may have been lost."""
+        self._follower.suspect(rooms)
 
     def _entry(self, frame: Frame) -> Entry:
         return Entry(frame, self._codec.departure(frame))
 
+    def _offer_events(self, room: RoomId, events: Sequence[Event]) -> None:
+        self._offer(room, events[0].seq, [self._entry(self._codec.encode(event)) for event in events])
+
     def _offer(self, room: RoomId, first_seq: int, entries: list[Entry]) -> None:
         feed = self._feeds.get(room)
         if feed is None:
+            self._keep(room, first_seq, entries)
             return
-        recipients = len(feed.subscribers)
+        recipients, size = len(feed.subscribers), feed.size_bytes
         count = feed.offer(first_seq, entries)
         if count:
             self._delivered(count, recipients)
-        if feed.has_hole and room not in self._repairing:
-            self._repairing.add(room)
-            asyncio.get_running_loop().call_later(HOLE_PATIENCE_S, self._repair_if_needed, feed)
+            self._memory_bytes += feed.size_bytes - size
+            self._feeds[room] = self._feeds.pop(room)
+            if self._memory_bytes > self._settings.memory_total_bytes:
+                self._forget_oldest()
+        if feed.has_hole:
+            self._follower.hole(feed)
 
-    # -- holes ------------------------------------------------------------------------------------
-
-    def _repair_if_needed(self, feed: Feed) -> None:
-        self._repairing.discard(feed.room)
-        if feed.has_hole and self._feeds.get(feed.room) is feed:
-            self._spawn(self._catch_up(feed))
-
-    async def _catch_up(self, feed: Feed) -> None:
-        """Read what follows the feed's position until nothing does."""
-        limit = self._settings.resume_events
-        try:
-            while self._feeds.get(feed.room) is feed:
-                events = await self._since.get((feed.room, feed.position))
-                if not events:
-                    return
-                before = feed.position
-                self._offer(feed.room, events[0].seq, [self._entry(self._codec.encode(event)) for event in events])
-                self._repaired(max(0, feed.position - before))
-                if len(events) < limit:
-                    return
-        except errors.Unavailable:
-            self.compare_soon()  # tried again when the next comparison gets through
-
-    async def _compare(self) -> None:
-        while True:
-            pause_s = self._settings.compare_s if self._bus.healthy else self._settings.compare_unhealthy_s
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._compare_now.wait()
-            except TimeoutError:
-                pass  # the pause is over
+    def _keep(self, room: RoomId, first_seq: int, entries: list[Entry]) -> None:
+        """Keep what arrives for a feed that is being opened: its head may have been read before."""
+        if room in self._opening:
+            kept = self._arrived.setdefault(room, [])
+            if sum(len(run) for _, run in kept) + len(entries) <= _ARRIVED:
+                kept.append((first_seq, entries))
             else:
-                # Called for: several calls at once make one comparison.
-                await asyncio.sleep(0.02)
-            self._compare_now.clear()
-            self._close_empty()
-            try:
-                await self.compare()
-            except errors.Unavailable:
-                await asyncio.sleep(self._settings.compare_unhealthy_s)
-                self._compare_now.set()
+                self._follower.suspect([room])
 
-    async def compare(self) -> None:
-        """Compare the position of every feed with the store, in one query, and read what is missing.
-
-        Raises:
-            Unavailable: when the store does not answer.
-        """
-        feeds = list(self._feeds.values())
-        if not feeds:
-            return
-        heads = await self._heads.get_many([feed.room for feed in feeds])
-        behind = [feed for feed, head in zip(feeds, heads, strict=True) if head is not None and head > feed.position]
-        if behind:
-            await asyncio.gather(*(self._catch_up(feed) for feed in behind))
+    def _forget_oldest(self) -> None:
+        """Let go the memory of the feeds that were quiet longest, down to nine tenths of what all may hold."""
+        for feed in list(self._feeds.values()):
+            if self._memory_bytes <= self._settings.memory_total_bytes * 0.9:
+                return
+            self._memory_bytes -= feed.size_bytes
+            feed.forget()
 
     def _close_empty(self) -> None:
-        now_s = asyncio.get_running_loop().time()
-        for feed in list(self._feeds.values()):
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        empty: list[Feed] = []
+        for feed in self._feeds.values():
             if feed.subscribers:
                 feed.empty_since_s = None
-            elif feed.empty_since_s is None:
+                continue
+            if feed.empty_since_s is None:
                 feed.empty_since_s = now_s
-            elif now_s - feed.empty_since_s >= self._settings.linger_s:
+            empty.append(feed)
+        too_many = len(empty) - self._settings.linger_feeds
+        for index, feed in enumerate(empty):
+            if index < too_many or now_s - (feed.empty_since_s or now_s) >= self._settings.linger_s:
                 del self._feeds[feed.room]
+                self._memory_bytes -= feed.size_bytes
                 self._bus.unsubscribe(feed.room)
+        self._tick = loop.call_later(_TICK_S, self._close_empty)
 
     # -- who receives -----------------------------------------------------------------------------
 
@@ -294,9 +309,9 @@ class Feeds:
         await self._load_access(
             user, opening + [want for want in entitled if want not in opening and self._departed_since(user, want)]
         )
-        await asyncio.gather(*(self._catch_up(want.feed) for want in entitled if want.feed and self._lags(want)))
+        await asyncio.gather(*(self._follower.catch_up(want.feed) for want in entitled if want.feed and self._lags(want)))
         reading = [want for want in entitled if self._must_read(want)]
-        pages = await self._since.get_many([(want.room, want.since or 0) for want in reading])
+        pages = await self._follower.since.get_many([(want.room, want.since or 0) for want in reading])
         for want, page in zip(reading, pages, strict=True):
             self._take_page(want, page)
 
@@ -368,19 +383,26 @@ class Feeds:
         return await asyncio.shield(task)
 
     async def _open_new(self, room: RoomId) -> Feed:
+        opened = False
         try:
-            # Subscribed before the head is read: what commits in between arrives, at worst twice.
+            # Subscribed before the head is read: what commits in between arrives, at worst twice. What arrives between
+            # the reading of the head and its answer is kept.
             await self._bus.subscribe(room)
             head = await self._heads.get(room)
             if head is None:
-                self._bus.unsubscribe(room)
                 raise errors.RoomNotFound
             feed = self._feeds[room] = Feed(
                 room, head, memory_events=self._settings.memory_events, memory_bytes=self._settings.memory_bytes
             )
-            return feed
+            opened = True
         finally:
             del self._opening[room]
+            arrived = self._arrived.pop(room, ())
+            if not opened:
+                self._bus.unsubscribe(room)
+        for first_seq, entries in arrived:
+            self._offer(room, first_seq, entries)
+        return feed
 
     # -- loads ------------------------------------------------------------------------------------
 
@@ -391,22 +413,6 @@ class Feeds:
             return [heads.get(key) for key in keys]
 
         return load
-
-    def _load_since(self, log: EventStore) -> Callable[[Sequence[tuple[RoomId, int]]], Awaitable[Sequence[list[Event]]]]:
-        async def load(keys: Sequence[tuple[RoomId, int]]) -> Sequence[list[Event]]:
-            return await log.since(keys, self._settings.resume_events)
-
-        return load
-
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("feed task failed", exc_info=task.exception())
 
 
 def _refusal(access: Access | None) -> errors.RealtimeError | None:

@@ -1,4 +1,4 @@
-"""Recognises, in an encoded event, what ends somebody's membership. Pure."""
+"""Encodes events to frames, checks frames that come from elsewhere, and recognises what ends somebody's membership. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,29 @@ from realtime.rooms.feed import Departure, Frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from realtime.model import Event
+    from realtime.model import Event, RoomId
+
+_KNOWN = {kind.value for kind in EventKind}
+
+
+class _Event(msgspec.Struct, frozen=True):
+    """What every event has, also one of a kind that only a newer node knows."""
+
+    kind: str
+    room: str
+    seq: int
+    at: str
+    actor: str
+
+
+class _Signal(msgspec.Struct, frozen=True):
+    room: str
+    user: str
+    kind: str
+
+
+_decode_other = msgspec.json.Decoder(_Event).decode
+_decode_signal = msgspec.json.Decoder(_Signal).decode
 
 
 class EventCodec:
@@ -35,6 +57,37 @@ class EventCodec:
     def json(self, frame: Frame) -> bytes:
         """Return the event's JSON object out of a frame."""
         return self._unframe(frame)[1]
+
+    def check(self, frame: bytes, room: RoomId, seq: int) -> Frame:
+        """Take a frame from another node: it must be the very bytes of one event, of that room and with that number.
+
+        About 2 µs an event, once on each node that receives the room.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        name, json = self._unframed(frame)
+        event = decode_event(json) if name in _KNOWN else _decode_other(json)
+        kind = event.kind if isinstance(event, _Event) else event.__struct_config__.tag
+        if (kind, event.room, event.seq) != (name, room, seq):
+            raise ValueError("a frame that says other things than its envelope")
+        return Frame(frame)
+
+    def check_signal(self, frame: bytes, room: RoomId) -> None:
+        """Check that a frame is a signal of this room.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        name, json = self._unframed(frame)
+        if name != "signal" or _decode_signal(json).room != room:
+            raise ValueError("not a signal of this room")
+
+    def _unframed(self, frame: bytes) -> tuple[str, bytes]:
+        name, json = self._unframe(frame)
+        if self._frame(name, json) != frame or not (json.isascii() or json.decode()):
+            raise ValueError("not one whole frame")
+        return name, json
 
     def departure(self, frame: Frame) -> Departure | None:
         """Tell whether a frame ends a membership. One search in the first bytes for all others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -95,6 +96,25 @@ class EventStore:
         for row in rows:
             found[row["ord"] - 1].append(_event(row))
         return found
+
+    async def missing(self, positions: Sequence[tuple[RoomId, int]], per_room: int, in_all: int) -> list[tuple[int, list[Event]]]:
+        """Read what rooms have beyond these positions, for any number of rooms in one query.
+
+        Args:
+            positions: Each room once, and a seq.
+            per_room: Events of one room at most.
+            in_all: Rooms are taken in their order until so many events are reached; the rest is left out.
+
+        Returns:
+            For each room that is ahead of its position: its index in `positions`, and the events, ascending.
+        """
+        rows = await self._database.fetch(
+            _SQL.missing, [room for room, _ in positions], [seq for _, seq in positions], per_room, in_all
+        )
+        return [
+            (number - 1, [_event(row) for row in group])
+            for number, group in itertools.groupby(rows, key=lambda row: int(row["ord"]))
+        ]
 
     async def messages_before(self, room: RoomId, seq: int, limit: int) -> list[Event]:
         """Read the `limit` last created messages below `seq`, ascending."""

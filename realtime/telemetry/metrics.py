@@ -7,6 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, expo
 _FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
+_SLOW_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
+
+
 class Metrics:
     """What a node counts. Names follow the Prometheus conventions; times are in seconds."""
 
@@ -28,7 +31,17 @@ class Metrics:
         self.deliveries = Counter("realtime_deliveries", "Events written to connections.", registry=registry)
         self.repaired = Counter("realtime_feed_repaired_events", "Events read from the store to fill holes.", registry=registry)
         self.closed = Counter("realtime_closed", "Connections closed, by reason.", ["reason"], registry=registry)
-        self.bus_refused = Counter("realtime_bus_refused", "Bus payloads that were not ours.", registry=registry)
+        self.bus_refused = Counter(
+            "realtime_bus_refused", "Bus payloads that were not taken, by reason.", ["reason"], registry=registry
+        )
+        self.bus_deaf = Counter("realtime_bus_deaf_seconds", "Time in which a Redis server was not heard.", registry=registry)
+        self.bus_round_trip = Histogram(
+            "realtime_bus_round_trip_seconds", "Time of a probe through Redis and back.", buckets=_FAST_S, registry=registry
+        )
+        self.feed_lag = Histogram(
+            "realtime_feed_lag_seconds", "Age of events that were read from the store to fill holes.", buckets=_SLOW_S,
+            registry=registry,
+        )  # fmt: skip
         self.bus_dropped = Counter("realtime_bus_dropped", "Publishes dropped because Redis was away.", registry=registry)
         self.bus_healthy = Gauge("realtime_bus_healthy", "1 while the bus carries.", registry=registry)
         self.loop_lag = Histogram(
@@ -41,6 +54,10 @@ class Metrics:
 
     def delivered(self, events: int, recipients: int) -> None:
         self.deliveries.inc(events * recipients)
+
+    def repaired_from_store(self, events: int, age_s: float) -> None:
+        self.repaired.inc(events)
+        self.feed_lag.observe(age_s)
 
     def requested(self, event: str, outcome: str) -> None:
         self.requests.labels(event, outcome).inc()

@@ -57,6 +57,7 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
     return {
         "events.append": [[room], [user], ["message.created"], ["new"], [None], ["text"]],
         "events.since": [[room] * 3, [0, 10, 39], 100],
+        "events.missing": [[room] * 3, [0, 10, 39], 100, 5000],
         "events.messages_before": [room, 30, 50],
         "events.messages_after": [room, 10, 50],
         "rooms.insert_room": [facts.new, "private", "x", None, 1],

@@ -1,0 +1,379 @@
+"""The bus over a real Redis: what crosses, what is refused, and what it notices when Redis or its connections misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.asyncio import Redis
+
+from realtime import engines
+from realtime.model import RoomId
+from realtime.rooms.bus import Bus
+from realtime.rooms.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, Kind, Sealer
+from tests.process import readable
+
+if TYPE_CHECKING:
+    import contextlib
+    import pathlib
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+
+    from tests.conftest import Engines
+
+ROOM = RoomId("0192f1f0-0000-7000-8000-000000000001")
+NOTICED_S = 2.0
+
+
+class Ring:
+    def __init__(self, secret: bytes = b"shared by all nodes") -> None:
+        self.secrets = {"kid": secret}
+
+    @property
+    def signing(self) -> tuple[str, bytes]:
+        return "kid", self.secrets["kid"]
+
+
+class Heard:
+    """A receiver that remembers."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[str, int, list[bytes]]] = []
+        self.signals: list[tuple[str, bytes]] = []
+        self.messages: list[bytes] = []
+        self.suspects: list[str] = []
+        self.gaps = 0
+        self.unsents = 0
+        self.refused: Counter[str] = Counter()
+        self.health: list[bool] = []
+        self.deaf_s = 0.0
+        self.dropped = 0
+
+    def events(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
+        if b"wrong" in frames:
+            raise ValueError("wrong content")
+        self.frames.append((room, first_seq, list(frames)))
+
+    def signal(self, room: RoomId, frame: bytes) -> None:
+        self.signals.append((room, frame))
+
+    def control(self, message: bytes) -> None:
+        self.messages.append(message)
+
+    def gap(self) -> None:
+        self.gaps += 1
+
+    def suspect(self, rooms: Collection[RoomId]) -> None:
+        self.suspects += rooms
+
+    def unsent(self) -> None:
+        self.unsents += 1
+
+    def _deafened(self, seconds: float) -> None:
+        self.deaf_s += seconds
+
+    def _dropped(self, count: int) -> None:
+        self.dropped += count
+
+
+class Node:
+    """A bus and what it heard."""
+
+    def __init__(self, url: str, prefix: str, ring: Ring | None = None) -> None:
+        self.heard = heard = Heard()
+        self.bus = Bus(
+            url, prefix, os.urandom(8), heard, ring or Ring(),
+            refused=lambda reason: heard.refused.update([reason]), health=heard.health.append,
+            deaf=heard._deafened, dropped=heard._dropped,
+        )  # fmt: skip
+
+
+Start = "Callable[..., Awaitable[Node]]"
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"t{os.urandom(4).hex()}"
+
+
+@pytest.fixture
+async def start(running_engines: Engines, prefix: str, exits: contextlib.AsyncExitStack) -> Callable[..., Awaitable[Node]]:
+    async def start(url: str = running_engines.redis, ring: Ring | None = None) -> Node:
+        node = Node(url, prefix, ring)
+        await node.bus.open()
+        exits.push_async_callback(node.bus.close)
+        return node
+
+    return start
+
+
+@pytest.fixture
+async def raw(running_engines: Engines, exits: contextlib.AsyncExitStack) -> Redis:
+    redis = Redis.from_url(running_engines.redis, protocol=2)
+    exits.push_async_callback(redis.aclose)
+    return redis
+
+
+@pytest.fixture
+def own_redis(tmp_path: pathlib.Path) -> Iterator[engines.Redis]:
+    engine = engines.Redis(readable(tmp_path))
+    engines.start_all([engine])
+    yield engine
+    engines.stop_all([engine])
+
+
+async def until(condition: Callable[[], Any], within_s: float = 10) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def _has(node: Node, mark: bytes) -> bool:
+    return mark in node.heard.messages
+
+
+def _got(node: Node, seq: int) -> bool:
+    return (ROOM, seq, [b"x"]) in node.heard.frames
+
+
+def _gaps(a: Node, b: Node, count: int) -> bool:
+    return a.heard.gaps + b.heard.gaps >= count
+
+
+async def crossed(sender: Node, *receivers: Node) -> None:
+    """Send a mark and wait until it came; whatever was published before came before it."""
+    mark = os.urandom(8)
+    sender.bus.publish_control(mark)
+    for one in receivers:
+        await until(functools.partial(_has, one, mark))
+
+
+async def test_each_kind_crosses_over_to_who_wants_it_and_not_back(start: Callable[..., Awaitable[Node]]) -> None:
+    a, b, c = await start(), await start(), await start()
+    assert await b.bus.subscribe(ROOM)
+    a.bus.publish_batch(ROOM, 5, [b"five", b"six"])
+    a.bus.publish_signal(ROOM, b"typing")
+    await crossed(a, b, c)
+    assert b.heard.frames == [(ROOM, 5, [b"five", b"six"])]
+    assert b.heard.signals == [(ROOM, b"typing")]
+    assert not a.heard.frames and not c.heard.frames and not a.heard.messages
+    assert [node.heard.refused for node in (a, b, c)] == [Counter()] * 3
+
+
+async def test_what_is_too_large_for_one_envelope_goes_in_several(start: Callable[..., Awaitable[Node]]) -> None:
+    a, b = await start(), await start()
+    assert await b.bus.subscribe(ROOM)
+    frames = [bytes([seq]) * (SPLIT_BYTES // 3) for seq in range(1, 11)]
+    a.bus.publish_batch(ROOM, 1, frames)
+    await until(lambda: sum(len(part) for _, _, part in b.heard.frames) == 10)
+    assert [first for _, first, _ in b.heard.frames] == [1, 4, 7, 10]
+    assert [frame for _, _, part in b.heard.frames for frame in part] == frames
+
+
+async def test_forged_and_foreign_publishes_are_refused_counted_and_never_delivered(
+    start: Callable[..., Awaitable[Node]], raw: Redis, prefix: str
+) -> None:
+    a, b = await start(), await start()
+    assert await b.bus.subscribe(ROOM)
+    room, control = f"{prefix}:room:{ROOM}", f"{prefix}:control"
+    ours, theirs = Sealer(Ring(), b"a node.."), Sealer(Ring(b"a guess"), b"attacker")
+    other_key = Sealer(type("Other", (Ring,), {"signing": ("other", b"x")})(), b"attacker")
+    good = ours.pack(room, Kind.EVENTS, [b"x"], 1)
+    forged = [
+        (room, b"hello", "form"),
+        (room, b"", "form"),
+        (room, good[:30], "form"),
+        (room, theirs.pack(room, Kind.EVENTS, [b"x"], 1), "seal"),
+        (room, ours.pack(f"{prefix}:room:other", Kind.EVENTS, [b"x"], 1), "seal"),
+        (room, ours.pack(control, Kind.EVENTS, [b"x"], 1), "seal"),
+        (control, theirs.pack(control, Kind.CONTROL, [b"x"]), "seal"),
+        (room, good[:-1] + b"y", "seal"),
+        (room, other_key.pack(room, Kind.EVENTS, [b"x"], 1), "key"),
+        (room, ours.pack(room, Kind.EVENTS, [b"wrong"], 1), "content"),
+        (room, ours.pack(room, Kind.CONTROL, [b"x"]), "form"),
+        (control, ours.pack(control, Kind.EVENTS, [b"x"], 1), "form"),
+        (room, ours.pack(room, Kind.PROBE, [], 1), "form"),
+        (room, bytes([VERSION + 1]) + good[1:], "version"),
+        (room, bytes(MAX_BYTES + 1), "size"),
+    ]
+    for channel, data, _ in forged:
+        assert await raw.publish(channel, data) >= 1
+    await until(lambda: b.heard.refused.total() == len(forged))
+    assert b.heard.refused == Counter(reason for _, _, reason in forged)
+    assert set(b.heard.suspects) == {ROOM}, "what only a newer node may have sent is looked for in the store"
+    await raw.publish(room, good)
+    await crossed(a, b)
+    assert b.heard.frames == [(ROOM, 1, [b"x"])]
+    assert b.heard.signals == []
+    assert len(b.heard.messages) == 1
+
+
+async def test_whatever_the_order_of_coming_and_going_the_server_has_what_is_wanted(
+    start: Callable[..., Awaitable[Node]], raw: Redis, prefix: str
+) -> None:
+    a, b = await start(), await start()
+    rooms = [RoomId(f"{number}") for number in range(20)]
+    wanted: set[RoomId] = set()
+    waiting = []
+    for _ in range(600):
+        room = random.choice(rooms)
+        if room in wanted and random.random() < 0.6:
+            wanted.discard(room)
+            b.bus.unsubscribe(room)
+        elif room not in wanted:
+            wanted.add(room)
+            waiting.append(asyncio.create_task(b.bus.subscribe(room)))
+            await asyncio.sleep(0)  # it has begun
+        if random.random() < 0.2:
+            await asyncio.sleep(random.choice([0, 0.001]))
+    await asyncio.gather(*waiting)
+    await until(lambda: all(b.bus.hears(room) == (room in wanted) for room in rooms))
+    await until(lambda: not b.bus._missed)
+
+    async def channels() -> set[bytes]:
+        return {bytes(one) for one in await raw.pubsub_channels(f"{prefix}:room:*")}  # type: ignore[arg-type]
+
+    async with asyncio.timeout(5):
+        while await channels() != {f"{prefix}:room:{room}".encode() for room in wanted}:
+            await asyncio.sleep(0.01)
+    assert not b.bus._waiting
+    for room in rooms:
+        a.bus.publish_batch(room, 1, [room.encode()])
+    await crossed(a, b)
+    assert {room for room, _, _ in b.heard.frames} == wanted
+    assert b.bus.state == "ok"
+
+
+async def test_a_subscription_confirmed_misses_nothing_from_then_on(start: Callable[..., Awaitable[Node]]) -> None:
+    a, b = await start(), await start()
+    for number in range(100):
+        task = asyncio.create_task(b.bus.subscribe(ROOM))
+        if number % 2:  # given up and wanted again while Redis is asked
+            await asyncio.sleep(0)
+            b.bus.unsubscribe(ROOM)
+            await asyncio.sleep(0)
+            assert await b.bus.subscribe(ROOM)
+        await task
+        assert b.bus.hears(ROOM)
+        a.bus.publish_batch(ROOM, number + 1, [b"x"])
+        await until(functools.partial(_got, b, number + 1), 2)
+        b.bus.unsubscribe(ROOM)
+
+
+async def test_one_channel_lost_while_the_connection_lives_is_noticed_and_subscribed_again(
+    start: Callable[..., Awaitable[Node]],
+) -> None:
+    a, b = await start(), await start()
+    other = RoomId("other")
+    assert await b.bus.subscribe(ROOM)
+    assert await b.bus.subscribe(other)
+    shard = b.bus._only
+    assert shard._connection is not None
+    await shard._connection.send_command("UNSUBSCRIBE", f"{b.bus._room_prefix}{ROOM}")  # behind its back
+    await until(lambda: b.heard.suspects == [ROOM, ROOM], NOTICED_S)  # when it was lost, and when it is back
+    assert b.bus.hears(ROOM) and b.bus.hears(other)
+    assert b.heard.gaps == 1, "the others were not disturbed"
+    a.bus.publish_batch(ROOM, 1, [b"x"])
+    await crossed(a, b)
+    assert b.heard.frames == [(ROOM, 1, [b"x"])]
+
+
+async def test_a_server_that_carries_other_channels_than_it_said_is_connected_to_anew(
+    start: Callable[..., Awaitable[Node]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = await start(), await start()
+    assert await b.bus.subscribe(ROOM)
+    shard = b.bus._only
+    take = shard._take
+
+    def swallow(reply: Any) -> None:
+        if reply[0] == b"unsubscribe":  # its news of it gets lost
+            monkeypatch.setattr(shard, "_take", take)
+        else:
+            take(reply)
+
+    monkeypatch.setattr(shard, "_take", swallow)
+    assert shard._connection is not None
+    await shard._connection.send_command("UNSUBSCRIBE", f"{b.bus._room_prefix}{ROOM}")
+    await until(lambda: b.heard.health[-1] is False or b.heard.gaps == 2, NOTICED_S)
+    await until(lambda: b.heard.gaps == 2 and b.bus.hears(ROOM))
+    a.bus.publish_batch(ROOM, 1, [b"x"])
+    await crossed(a, b)
+    assert b.heard.frames == [(ROOM, 1, [b"x"])]
+
+
+async def test_cut_connections_come_back_by_themselves_and_say_that_something_was_lost(
+    start: Callable[..., Awaitable[Node]], own_redis: engines.Redis, exits: contextlib.AsyncExitStack
+) -> None:
+    a, b = await start(own_redis.url), await start(own_redis.url)
+    raw = Redis.from_url(own_redis.url, protocol=2)
+    exits.push_async_callback(raw.aclose)
+    rooms = [RoomId(f"{number}") for number in range(3000)]
+    assert all(await asyncio.gather(*(b.bus.subscribe(room) for room in rooms)))
+    for kind in ("pubsub", "normal"):
+        gaps = a.heard.gaps + b.heard.gaps
+        await raw.client_kill_filter(_type=kind, skipme=True)
+        await until(functools.partial(_gaps, a, b, gaps + 2))
+        assert b.bus.complete, "back means that every room is carried again"
+        assert all(b.bus.hears(room) for room in rooms)
+    a.bus.publish_batch(rooms[-1], 1, [b"x"])
+    await crossed(a, b)
+    assert b.heard.frames == [(rooms[-1], 1, [b"x"])]
+    assert b.heard.health[-2:] == [False, True]
+    assert b.heard.deaf_s > 0
+
+
+async def test_a_room_wanted_while_the_bus_is_away_is_suspect_until_it_is_carried(
+    start: Callable[..., Awaitable[Node]], own_redis: engines.Redis
+) -> None:
+    import signal
+
+    node = await start(own_redis.url)
+    assert own_redis._process is not None
+    os.kill(own_redis._process.pid, signal.SIGSTOP)
+    try:
+        assert not await node.bus.subscribe(ROOM), "it does not answer within a second"
+        assert not node.bus.hears(ROOM)
+        await until(lambda: node.bus.state == "away", NOTICED_S)
+        assert not await node.bus.subscribe(RoomId("another"))
+    finally:
+        os.kill(own_redis._process.pid, signal.SIGCONT)
+    await until(lambda: node.bus.state == "ok" and node.bus.hears(ROOM) and node.bus.hears(RoomId("another")))
+    assert {ROOM, "another"} <= set(node.heard.suspects)
+
+
+async def test_an_old_probe_that_somebody_repeats_is_no_sign_of_life(
+    start: Callable[..., Awaitable[Node]], raw: Redis, prefix: str
+) -> None:
+    node = await start()
+    own = node.bus._own
+    async with raw.pubsub() as pubsub:
+        await pubsub.subscribe(own)
+        old = None
+        async with asyncio.timeout(5):
+            while old is None:
+                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+                old = message["data"] if message else None
+    number = node.bus._only._heard_number
+    await until(lambda: node.bus._only._heard_number > number + 1)
+    heard_s = node.bus._only._heard_s
+    for sender in (node.bus._sender, b"attacker"):  # repeated, and made anew without the key
+        await raw.publish(own, old if sender == node.bus._sender else Sealer(Ring(b"?"), sender).pack(own, Kind.PROBE, [], 9999))
+    await until(lambda: node.heard.refused["seal"] == 1)
+    newest = node.bus._only._heard_number
+    assert newest < 9999
+    assert node.bus._only._heard_s == heard_s or newest > number + 2
+    assert node.bus.healthy
+
+
+async def test_publishes_that_find_no_room_are_told_to_the_others(start: Callable[..., Awaitable[Node]]) -> None:
+    node = await start()
+    for seq in range(12_000):  # in one turn of the loop: the outbox holds 10,000
+        node.bus.publish_batch(ROOM, seq + 1, [b"x"])
+    assert node.heard.dropped >= 1500
+    await until(lambda: node.heard.unsents == 1)
+    assert node.bus.healthy
