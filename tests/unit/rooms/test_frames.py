@@ -21,6 +21,8 @@ EVENTS = {
     EventKind.MEMBER_LEFT: {"user": ANN},
     EventKind.MEMBER_REMOVED: {"user": ANN},
     EventKind.MEMBER_ROLE_CHANGED: {"user": ANN, "role": Role.ADMIN},
+    EventKind.MEMBER_BANNED: {"user": ANN},
+    EventKind.MEMBER_UNBANNED: {"user": ANN},
 }
 
 
