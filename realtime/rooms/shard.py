@@ -28,7 +28,8 @@ _PAUSE_S = (0.1, 1.0)  # before connecting again, each time with half of it more
 _QUEUE = 10_000
 _BATCH = 500
 _CHANNELS_AT_ONCE = 1000
-FAILURES = (RedisError, OSError, asyncio.TimeoutError)
+# uvloop raises RuntimeError for a write to a transport that has just been closed, and redis-py passes it on.
+FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
 
 
 class Item:
