@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -48,7 +49,7 @@ def run(config: Config) -> int:
 
 async def _supervise(config: Config, superuser_url: str, redis_url: str, directory: str) -> int:
     workers: list[_Worker] = []
-    stop = serve.stop_signals(again=functools.partial(_end_at_once, workers))
+    stop = serve.stop_signals(again=functools.partial(_end_at_once, workers, directory))
     urls = await serve.migrated(config, superuser_url)
     with reserved(config.host, config.port) as port:
         for index in range(config.workers):
@@ -83,9 +84,10 @@ async def _stop_all(workers: list[_Worker], within_s: float) -> None:
             await asyncio.wait(late)
 
 
-def _end_at_once(workers: list[_Worker]) -> None:
+def _end_at_once(workers: list[_Worker], directory: str) -> None:
     for one in workers:
         one.kill()
+    shutil.rmtree(directory, ignore_errors=True)
     os._exit(1)
 
 

@@ -179,6 +179,15 @@ async def test_all_drain_on_sigterm_and_the_server_ends_when_they_have(
     assert not any(one.is_running() for one in workers)
 
 
+async def test_a_second_signal_ends_everything_at_once(server: Server) -> None:
+    workers = workers_of(server)
+    for one in workers:
+        one.suspend()  # they will not drain
+    os.kill(server.pid, signal.SIGTERM)
+    assert await server.end(signal.SIGINT, within_s=5) == 1  # another number, so that the two cannot be joined into one
+    await until(lambda: not any(one.is_running() for one in workers), 5)
+
+
 async def test_nothing_outlives_a_killed_server_with_its_own_engines(tmp_path: pathlib.Path) -> None:
     async with serving(workers=2, data_dir=readable(tmp_path) / "data") as server:
         family = psutil.Process(server.pid).children(recursive=True)
