@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean faults
+.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean faults cluster
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,9 +41,14 @@ setup: $(VENV)/runtime.stamp realtime/web/index.html ## make the environment in 
 
 setup-dev: setup $(VENV)/dev.stamp ## the same with what the tests need, and a browser where that may be installed
 	@sh tools/install_browser.sh
+	@sh tools/install_balancers.sh
 
 serve: setup ## start one node with its own PostgreSQL and Redis on http://127.0.0.1:8000
 	@exec $(BIN)/python -m realtime serve
+
+cluster: setup ## PostgreSQL, Redis, three nodes and nginx on http://127.0.0.1:8000, to play with
+	@sh tools/install_balancers.sh
+	@exec $(BIN)/python tools/cluster.py
 
 check: $(VENV)/dev.stamp ## format, lint, types and imports, in seconds
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && $(BIN)/mypy && $(BIN)/lint-imports

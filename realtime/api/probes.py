@@ -27,7 +27,10 @@ async def healthz(request: web.Request) -> web.StreamResponse:
 
 
 def readyz(services: Services) -> Handler:
-    """Make the handler that tells whether this node can serve: 200, or 503 with what is wrong."""
+    """Make the handler that tells whether this node can serve: 200, or 503 with what is wrong.
+
+    `?exclude=bus` leaves a check out, for balancers that would otherwise take out all nodes at once.
+    """
 
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
@@ -38,6 +41,10 @@ def readyz(services: Services) -> Handler:
         except Exception:
             logger.exception("the health check failed")
             health = rest.Health(status="unready", checks={"node": "the check failed; it has been logged"})
+        excluded = request.query.getall("exclude", [])
+        checks = {name: state for name, state in health.checks.items() if name not in excluded}
+        if len(checks) < len(health.checks):
+            health = rest.Health(status="ok" if all(state == "ok" for state in checks.values()) else "unready", checks=checks)
         return _health(health)
 
     return serve

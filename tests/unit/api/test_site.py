@@ -98,6 +98,22 @@ async def test_a_node_is_ready_when_its_parts_are(client: Client, fake: Fake) ->
     assert (answer.status, await answer.json()) == (503, {"status": "unready", "checks": {"store": "away"}})
 
 
+async def test_a_check_can_be_left_out(client: Client, fake: Fake) -> None:
+    async def without_bus() -> rest.Health:
+        return rest.Health(status="unready", checks={"store": "ok", "bus": "away"})
+
+    fake.ready = without_bus
+    for query, status, checks in (
+        ("", 503, {"store": "ok", "bus": "away"}),
+        ("?exclude=store", 503, {"bus": "away"}),
+        ("?exclude=bus", 200, {"store": "ok"}),
+        ("?exclude=bus&exclude=store", 200, {}),
+        ("?exclude=nothing", 503, {"store": "ok", "bus": "away"}),
+    ):
+        answer = await client.get(f"/readyz{query}")
+        assert (answer.status, (await answer.json()).get("checks", {})) == (status, checks)
+
+
 async def test_a_check_that_hangs_or_fails_means_unready(client: Client, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     async def hangs() -> rest.Health:
         await asyncio.Event().wait()
