@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ALGORITHM = "HS256"
 TYPE = "at+jwt"
+VERSION = 1
+"""Of the claims: `ver` in a token. A reader takes a new version one release before anybody issues it."""
 _REQUIRED = ["iss", "aud", "sub", "sid", "exp", "iat", "preferred_username", "name"]
 _OPTIONS = Options(require=_REQUIRED, verify_exp=False, verify_iat=False, verify_nbf=False)  # time is an argument
 _PREFIX = "rt_"
@@ -48,6 +50,7 @@ def issue(claims: Claims, kid: str, secret: bytes, user: User, session: SessionI
         "exp": now_s + ttl_s,
         "preferred_username": user.username,
         "name": user.display_name,
+        "ver": VERSION,
     }
     return jwt.encode(payload, secret, ALGORITHM, headers={"kid": kid, "typ": TYPE})
 
@@ -73,10 +76,11 @@ def verify(claims: Claims, secrets: Mapping[str, bytes], token: str, now_s: floa
         )
         expires_at_s = int(found["exp"])
         user, session = str(found["sub"]), str(found["sid"])
+        version = found.get("ver", 1)  # nodes of the release before wrote none
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         # ValueError covers what the library lets through: lone surrogates, digits without end.
         raise TokenInvalid from error
-    if not is_uuid(user) or not is_uuid(session):
+    if not is_uuid(user) or not is_uuid(session) or version != VERSION:
         raise TokenInvalid
     if expires_at_s <= now_s:
         raise TokenExpired

@@ -64,7 +64,15 @@ def test_a_token_has_the_header_and_the_claims_of_rfc_9068_and_no_secret() -> No
         "exp": NOW_S + 900,
         "preferred_username": "ada",
         "name": ADA.display_name,
+        "ver": 1,
     }
+
+
+def test_a_token_of_the_release_before_is_good_and_one_of_a_release_to_come_is_refused() -> None:
+    assert verify(signed()).user.username == "ada"
+    for version in (2, "1", None):
+        with pytest.raises(TokenInvalid):
+            verify(signed(ver=version))
 
 
 @pytest.mark.parametrize(
