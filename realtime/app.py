@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 _DRAIN_PER_S = 1000  # connections that are sent to the other nodes
 _DRAIN_MARGIN_S = 0.5  # for clients to go by themselves when they were told to
+_HEALTH_S = 1.5  # for PostgreSQL's sign of life; the probe has 2 s
 _WEB = pathlib.Path(__file__).parent / "web"
 
 
@@ -84,6 +85,7 @@ class Node:
             size=config.database_pool_size,
             statement_timeout_ms=config.statement_timeout_ms,
             lock_timeout_ms=config.lock_timeout_ms,
+            health=self._database_health,
         )
         users, rooms = UserStore(self.database), RoomStore(self.database)
         log = EventStore(self.database)
@@ -262,10 +264,17 @@ class Node:
             self.presence.suspend()
             self.feeds.compare_soon()
 
+    def _database_health(self, healthy: bool) -> None:
+        self.metrics.database_healthy.set(healthy)
+        if healthy:
+            # What was not answered may have been committed, and sessions may have been ended.
+            self.feeds.compare_soon()
+            self.ended.read_soon()
+
     async def _health(self) -> rest.Health:
         checks = {"node": "draining" if self._draining else "ok", "bus": self.bus.state}
         try:
-            await self.database.fetchrow("SELECT 1")
+            await self.database.fetchrow("SELECT 1", within_s=_HEALTH_S)
             checks["postgresql"] = "ok"
         except errors.Unavailable:
             checks["postgresql"] = "away"

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ANSWER_S = 4.8
+"""Within which every entry is answered, also when PostgreSQL hangs: what waited behind one slow flush gets what is left."""
+_LEAST_S = 0.5
+"""With less time than this left, a commit is not tried."""
+
 _REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
     Outcome.CLIENT_ID_CONFLICT: errors.ClientIdConflict,
     Outcome.ROOM_NOT_FOUND: errors.RoomNotFound,
@@ -43,13 +48,15 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 class Log(Protocol):
     """Commits a batch: one answer per entry, in order, all in one transaction; raises when that is not known."""
 
-    async def append(self, entries: Sequence[Entry]) -> list[Appended]: ...
+    async def append(self, entries: Sequence[Entry], within_s: float) -> list[Appended]: ...
 
 
 class Append(Entry):
     """An entry on its way. `done` is called exactly once, synchronously, and must not raise."""
 
     done: Callable[[Committed | errors.RealtimeError], None]
+    at_s: float = 0.0
+    """When it was taken, by the loop's clock."""
 
 
 class Writer:
@@ -121,8 +128,10 @@ class Lane:
         self._taken = taken
         self._batch = batch
         self._task: asyncio.Task[None] | None = None
+        self._clock = asyncio.get_running_loop().time
 
     def put(self, append: Append) -> None:
+        append.at_s = self._clock()
         self.queue.append(append)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -132,13 +141,17 @@ class Lane:
             await asyncio.shield(self._task)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while self.queue:
+            started_s = self._clock()
+            if self.queue[0].at_s < started_s - ANSWER_S + _LEAST_S:
+                self._taken(1)
+                self.queue.popleft().done(errors.Overloaded())
+                continue
+            within_s = ANSWER_S - (started_s - self.queue[0].at_s)
             batch, retries = take(self.queue, self._batch)
             self._taken(len(batch) + len(retries))
-            started_s = loop.time()
             try:
-                answers = await self._log.append(batch)
+                answers = await self._log.append(batch, within_s)
             except Exception as error:
                 if not isinstance(error, errors.RealtimeError):
                     logger.exception("flush failed")
@@ -147,7 +160,7 @@ class Lane:
                     append.done(refusal)
             else:
                 self._answer(batch, answers, retries)
-            self._flushed(len(batch), loop.time() - started_s)
+            self._flushed(len(batch), self._clock() - started_s)
         self._task = None
 
     def _answer(self, batch: list[Append], answers: list[Appended], retries: list[tuple[Append, int]]) -> None:

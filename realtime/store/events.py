@@ -58,11 +58,12 @@ class EventStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], within_s: float | None = None) -> list[Appended]:
         """Number and commit a batch in one round trip; membership and authorship are checked inside the write.
 
         Args:
             entries: With distinct (room, actor, client_id) and distinct (room, target).
+            within_s: The time that there is, if it is less than the usual time of a statement.
 
         Returns:
             One answer per entry, in the same order; accepted ones of a room are numbered in that order.
@@ -79,6 +80,7 @@ class EventStore:
             [entry.client_id for entry in entries],
             [entry.target for entry in entries],
             [entry.body for entry in entries],
+            within_s=within_s,
         )
         assert row is not None  # the function answers with one row
         at, seqs, outcomes, first_ats = row

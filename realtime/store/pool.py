@@ -1,20 +1,33 @@
-"""Connections to PostgreSQL: bounded, with timeouts, and every failure told as one of our errors."""
+"""PostgreSQL for the stores: bounded in connections and in time, and every failure told as one of our errors.
+
+While it is known to be away every operation fails at once, and one probe at a time looks for its return.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+import logging
+import random
+from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from realtime.errors import Unavailable
+from realtime.store.connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-# What means "storage does not answer, or not in time": connection trouble, shutdown, resources, lock and statement
-# timeouts. Constraint violations and programming errors are not among them.
+    from realtime.store.connections import Connection
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What means "storage does not answer, or not in time": connection trouble, shutdown, resources (a full disk among them),
+# lock and statement timeouts. Constraint violations and programming errors are not among them.
 _UNAVAILABLE = (
     OSError,
     asyncio.TimeoutError,
@@ -23,25 +36,48 @@ _UNAVAILABLE = (
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+# Of these, what says nothing about whether the server is there: it answered.
+_ANSWERED = (
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+_PROBE_S = 2.0
+_PAUSE_S = (0.1, 1.0)
+"""Between two probes, doubled each time and jittered, so that a fleet of nodes does not knock at once."""
+_CLOSE_S = 5.0
 
 
 class Database:
-    """A pool of connections of the application role.
+    """The connections of the application role.
 
     Args:
         dsn: Where, and as whom.
-        size: Connections at most.
-        statement_timeout_ms: What one statement may take in the server.
+        size: Connections at most; one more while a probe looks whether the server is back.
+        statement_timeout_ms: What one statement may take in the server. An operation, with the wait for a connection, has
+            half a second more.
         lock_timeout_ms: What it may wait for a lock.
+        health: Called with False when PostgreSQL goes away, and with True when it is back.
     """
 
-    def __init__(self, dsn: str, *, size: int = 10, statement_timeout_ms: int = 4_000, lock_timeout_ms: int = 2_000) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        size: int = 10,
+        statement_timeout_ms: int = 4_000,
+        lock_timeout_ms: int = 2_000,
+        health: Callable[[bool], None] = lambda _healthy: None,
+    ) -> None:
         self._dsn = dsn
-        self._size = size
         self._timeout_s = statement_timeout_ms / 1000 + 0.5
         self._settings = {
             "application_name": "realtime",
@@ -53,7 +89,13 @@ class Database:
             # cheap, and prepared statements keep them until statistics come: up to a minute later.
             "enable_seqscan": "off",
         }
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._health = health
+        self._connections = Connections(self._connect, size, self._doubt)
+        self._running: set[asyncio.Task[object]] = set()
+        self._probing: asyncio.Task[None] | None = None
+        self._open = False
+        self.away = False
+        """Whether PostgreSQL is known not to answer; then every operation is refused at once."""
 
     async def open(self) -> None:
         """Connect.
@@ -61,34 +103,34 @@ class Database:
         Raises:
             Unavailable: when PostgreSQL cannot be reached.
         """
-        with _translated():
-            self._pool = await asyncpg.create_pool(
-                self._dsn,
-                min_size=min(2, self._size),
-                max_size=self._size,
-                timeout=5,
-                command_timeout=self._timeout_s,
-                max_inactive_connection_lifetime=300,
-                server_settings=self._settings,
-            )
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                self._connections.add(await self._connect())
+        except (*_UNAVAILABLE, asyncpg.PostgresError) as error:
+            raise Unavailable from error
+        self._open = True
 
     async def close(self) -> None:
         """Give running statements a moment, then close every connection."""
-        if self._pool is None:
-            return
-        pool, self._pool = self._pool, None
-        try:
-            await asyncio.wait_for(pool.close(), 5)
-        except TimeoutError:
-            pool.terminate()
+        self._open = False
+        if self._running:
+            await asyncio.wait(self._running, timeout=_CLOSE_S)
+        tasks = [*self._running, *([self._probing] if self._probing else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._connections.close()
 
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        if self._pool is None:
-            raise Unavailable("The store is closed.")
-        with _translated():
-            async with self._pool.acquire(timeout=self._timeout_s) as connection:
-                yield connection
+    async def _connect(self) -> Connection:
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=self._timeout_s,
+            server_settings=self._settings,
+            # Of several hosts in the URL the one that takes writes; where there is none, it counts as away.
+            target_session_attrs=SessionAttribute.read_write,
+        )
+
+    # -- operations -------------------------------------------------------------------------------
 
     async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
         """Run one statement and return its rows.
@@ -96,31 +138,165 @@ class Database:
         Raises:
             Unavailable: when PostgreSQL did not answer in time; whether it was carried out is then not known.
         """
-        async with self._connection() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(query, *args)
-            return rows
+        return await self._run(lambda connection: connection.fetch(query, *args), self._timeout_s)
 
-    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
-        """Run one statement and return its first row, or None. Raises as `fetch`."""
-        async with self._connection() as connection:
-            row: asyncpg.Record | None = await connection.fetchrow(query, *args)
-            return row
+    async def fetchrow(self, query: str, *args: object, within_s: float | None = None) -> asyncpg.Record | None:
+        """Run one statement and return its first row, or None. Raises as `fetch`.
+
+        Args:
+            within_s: A shorter time than the usual one.
+        """
+        timeout_s = self._timeout_s if within_s is None else min(within_s, self._timeout_s)
+        return await self._run(lambda connection: connection.fetchrow(query, *args), timeout_s)
 
     async def execute(self, query: str, *args: object) -> None:
         """Run one statement for its effect. Raises as `fetch`."""
-        async with self._connection() as connection:
-            await connection.execute(query, *args)
+        await self._run(lambda connection: connection.execute(query, *args), self._timeout_s)
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float) -> T:
+        self._refuse()
+        asked = False
+
+        async def operate() -> T:
+            nonlocal asked
+            async with self._borrowed(timeout_s) as connection:
+                asked = True
+                return await work(connection)
+
+        # A task of its own: who is cancelled goes at once, the statement ends in its time, and its answer is read by nobody
+        # else. To cancel it in the server would take a connection for each.
+        task = asyncio.get_running_loop().create_task(operate())
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not asked:
+                task.cancel()
+            raise
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even when nobody waits any more
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-        """Run a block in one transaction; any exception rolls it back. Raises as `fetch`."""
-        async with self._connection() as connection, connection.transaction():
-            yield connection
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Run a block of statements in one transaction, within the time of one; any exception rolls it back.
 
+        Raises as `fetch`.
+        """
+        self._refuse()
+        async with self._borrowed(self._timeout_s) as connection:
+            await connection.execute("BEGIN")
+            try:
+                yield connection
+            except Exception:
+                # Not for a cancellation, which is also how time runs out: then the connection is dropped, and the server
+                # rolls back by itself.
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
 
-@contextlib.contextmanager
-def _translated() -> Any:
-    try:
-        yield
-    except _UNAVAILABLE as error:
-        raise Unavailable from error
+    def _refuse(self) -> None:
+        if not self._open:
+            raise Unavailable("The store is closed.")
+        if self.away:
+            raise Unavailable("Storage is away; nothing was done. Retry with the same client_id.")
+
+    @contextlib.asynccontextmanager
+    async def _borrowed(self, timeout_s: float) -> AsyncIterator[Connection]:
+        connection = None
+        whole = False
+        with self._translated(lambda: connection is not None and timeout_s >= self._timeout_s):
+            async with asyncio.timeout(timeout_s):
+                connection = await self._connections.take()
+                try:
+                    yield connection
+                    whole = True
+                except asyncpg.ReadOnlySQLTransactionError:
+                    raise  # connected to what is no primary any more
+                except Exception:
+                    whole = not connection.is_closed() and not connection.is_in_transaction()
+                    raise
+                finally:
+                    self._connections.give(connection, whole=whole)
+
+    @contextlib.contextmanager
+    def _translated(self, had_all_its_time: Callable[[], bool]) -> Iterator[None]:
+        try:
+            yield
+        except asyncpg.TooManyConnectionsError as error:
+            self._doubt()  # and we have none at all
+            raise Unavailable from error
+        except _ANSWERED as error:
+            raise Unavailable from error
+        except _UNAVAILABLE as error:
+            if isinstance(error, TimeoutError) and had_all_its_time():
+                self._note_away(error)  # a server that lives would have cancelled the statement before
+            else:
+                self._doubt()
+            raise Unavailable from error
+
+    # -- whether it is there ----------------------------------------------------------------------
+
+    def _doubt(self) -> None:
+        """Have a look whether PostgreSQL is there."""
+        if self._probing is None and self._open:
+            self._probing = asyncio.get_running_loop().create_task(self._probe())
+
+    def _note_away(self, error: BaseException) -> None:
+        if not self.away:
+            self.away = True
+            logger.warning("PostgreSQL is away (%s): nothing can be sent or read until it is back", type(error).__name__)
+            self._health(False)
+        self._connections.drop_idle()
+        self._doubt()
+
+    async def _probe(self) -> None:
+        pause_s = _PAUSE_S[0]
+        try:
+            while (error := await self._knock()) is not None:
+                self._note_away(error)
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
+                pause_s = min(2 * pause_s, _PAUSE_S[1])
+        finally:
+            self._probing = None
+        if self.away:
+            self.away = False
+            logger.warning("PostgreSQL is back")
+            self._health(True)
+
+    async def _knock(self) -> Exception | None:
+        """Ask for a sign of life; return what was wrong."""
+        while (connection := self._connections.take_idle()) is not None:
+            wrong = await self._ask(connection)
+            self._connections.give(connection, whole=wrong is None)
+            if wrong is None or isinstance(wrong, (TimeoutError, asyncpg.ReadOnlySQLTransactionError)):
+                return wrong
+            # A connection that was cut says nothing about the server.
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                connection = await self._connect()
+        except asyncpg.TooManyConnectionsError as error:
+            # Others have all slots. Those that we have go on serving.
+            return None if self._connections.count else error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not there for us: a password that changed, say
+            return error
+        wrong = await self._ask(connection)
+        if wrong is None:
+            self._connections.add(connection)
+        else:
+            connection.terminate()
+        return wrong
+
+    @staticmethod
+    async def _ask(connection: Connection) -> Exception | None:
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "off":
+                    return None
+        except Exception as error:  # noqa: BLE001 - it is told, and judged by who asked
+            return error
+        return asyncpg.ReadOnlySQLTransactionError("a standby, or a primary that was made read-only")

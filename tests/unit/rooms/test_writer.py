@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from realtime import errors
 from realtime.model import Event, EventKind, RoomId, UserId
 from realtime.rooms.writer import Append, Committed, Writer, take
 from realtime.store.events import Appended, Entry, Outcome
+from tests.unit.presence.virtual_time import now_s, run
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ANN = UserId("ann")
@@ -29,7 +31,7 @@ class Log:
         self.failure: Exception | None = None
         self._seq: dict[str, int] = {}
 
-    async def append(self, entries: Sequence[Entry]) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], within_s: float) -> list[Appended]:
         self.batches.append(list(entries))
         await self.gate.wait()
         if self.failure is not None:
@@ -118,3 +120,42 @@ def test_a_batch_is_bounded() -> None:
     queue = deque(message(str(number), []) for number in range(5))
     assert len(take(queue, 3)[0]) == 3
     assert len(queue) == 2
+
+
+class Hung:
+    """Takes all the time that it is given, and then does not answer."""
+
+    def __init__(self) -> None:
+        self.given_s: list[float] = []
+
+    async def append(self, entries: Sequence[Entry], within_s: float) -> list[Appended]:
+        self.given_s.append(within_s)
+        await asyncio.sleep(within_s)
+        raise errors.Unavailable
+
+
+def test_while_the_store_hangs_everybody_is_answered_in_time_however_they_come() -> None:
+    async def scenario() -> None:
+        log = Hung()
+        writer = Writer(log, lambda _room, _events: None, lanes=1, batch=3)
+        waited_s: list[float] = []
+        kinds: set[str] = set()
+
+        def take_down(at_s: float, result: Result) -> None:
+            assert isinstance(result, errors.RealtimeError)
+            assert result.retryable
+            kinds.add(result.code)
+            waited_s.append(now_s() - at_s)
+
+        for number in range(100):
+            at_s = now_s()
+            done = functools.partial(take_down, at_s)
+            writer.submit(Append(RoomId("room"), ANN, EventKind.MESSAGE_CREATED, str(number), None, "text", done))
+            await asyncio.sleep(0.17)
+        await writer.close()
+        assert len(waited_s) == 100
+        assert max(waited_s) < 5
+        assert kinds == {"unavailable", "overloaded"}
+        assert min(log.given_s) >= 0.5
+
+    run(scenario())
