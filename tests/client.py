@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PASSWORD = "correct horse battery"
 _numbers = itertools.count()
 
+open_sockets: set[Socket] = set()
+"""What tests must close: the sessions of forgotten ones warn whenever the garbage is collected, in any later test."""
+
 
 def unique(prefix: str = "u") -> str:
     """Return a name that nobody has."""
@@ -148,6 +151,7 @@ class Socket:
         # The client would make one of its own, and leaves it open when the server ends a polling session.
         self.http = self.client.eio.http = aiohttp.ClientSession()
         self.client.eio.external_http = True
+        open_sockets.add(self)
         await self.client.connect(url, auth={"token": token}, transports=transports, wait_timeout=5)
         await self.wait(lambda: "ready" in self.names)
         return self
@@ -156,6 +160,7 @@ class Socket:
         await self.client.disconnect()
         if self.http is not None:
             await self.http.close()
+        open_sockets.discard(self)
         if self.failures:
             raise self.failures[0]
 

@@ -23,7 +23,7 @@ from realtime.app import Node
 from realtime.auth import passwords
 from realtime.store import migrate
 from realtime.store.provision import Urls, provision
-from tests.client import Api, Socket
+from tests.client import Api, Socket, open_sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,6 +41,15 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash with the least that argon2 takes; what real parameters cost is measured where it matters."""
     cheap = functools.partial(argon2.PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
     monkeypatch.setattr(passwords, "PasswordHasher", cheap)
+
+
+@pytest.fixture(autouse=True)
+def sockets_closed() -> Iterator[None]:
+    """Fail where a socket is left open."""
+    yield
+    left = len(open_sockets)
+    open_sockets.clear()
+    assert not left, f"the test left {left} sockets open: close them, or hand them to close_later"
 
 
 class Engines(NamedTuple):

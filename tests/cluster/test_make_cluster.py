@@ -17,13 +17,19 @@ from tests.client import Api
 from tools.cluster import ROOT, find
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import aiohttp
+
+    from tests.client import Socket
+
+    Keep = Callable[[Socket], Socket]
 
 pytestmark = pytest.mark.skipif(find("nginx") is None, reason="nginx is not here: install the nginx package")
 
 
 async def test_three_nodes_behind_nginx_are_one_server_and_leave_nothing(
-    http: aiohttp.ClientSession, unused_tcp_port: int
+    http: aiohttp.ClientSession, unused_tcp_port: int, close_later: Keep
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "tools" / "cluster.py"), cwd=ROOT, stderr=asyncio.subprocess.PIPE,
@@ -51,7 +57,7 @@ async def test_three_nodes_behind_nginx_are_one_server_and_leave_nothing(
         room = await anna.room("private")
         psutil.Process(int(nodes["b"])).kill()
         assert [await anna.send(room) for _ in range(10)] == list(range(1, 11))
-        socket = await anna.connect()
+        socket = close_later(await anna.connect())
         assert len((await socket.subscribe(room, since=0))["events"]) == 10
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(socket.gone.wait(), 20)

@@ -59,11 +59,13 @@ async def test_two_processes_are_one_server(two: tuple[list[Server], list[Api]],
     await asyncio.wait_for(a.gone.wait(), 1)
 
 
-async def test_a_node_that_stops_tells_its_clients_and_loses_nothing(two: tuple[list[Server], list[Api]]) -> None:
+async def test_a_node_that_stops_tells_its_clients_and_loses_nothing(
+    two: tuple[list[Server], list[Api]], close_later: Keep
+) -> None:
     servers, (here, there) = two
     anna = await here.register()
     room = await anna.room("private")
-    socket = await anna.connect()
+    socket = close_later(await anna.connect())
     await socket.subscribe(room)
     acks = await asyncio.gather(*(socket.send(room, str(number)) for number in range(100)))
     assert await servers[0].end(signal.SIGTERM) == 0
@@ -71,10 +73,9 @@ async def test_a_node_that_stops_tells_its_clients_and_loses_nothing(two: tuple[
     assert socket.payloads("server.drain")
     assert socket.payloads("closing") == [{"code": "draining", "retryable": True}]
     elsewhere = anna.at(there.url)
-    back = await elsewhere.connect()
+    back = close_later(await elsewhere.connect())
     answer = await back.subscribe(room, since=0)
     assert [event["seq"] for event in answer["events"]] == acks == list(range(1, 101))
-    await back.close()
 
 
 async def test_killed_under_load_and_started_again_every_acked_message_is_there_once(tmp_path: pathlib.Path) -> None:

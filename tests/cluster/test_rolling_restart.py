@@ -22,10 +22,13 @@ from tests.process import Server
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from realtime.store.provision import Urls
+    from tests.client import Socket
     from tests.conftest import Engines
+
+    Keep = Callable[[Socket], Socket]
 
 DRAIN_S = 25
 TRANSPORTS: list[list[str] | None] = [None, ["websocket"], ["polling"]]
@@ -228,10 +231,12 @@ async def test_a_program_of_a_few_lines_comes_back_on_another_node_and_resumes(
     assert seqs == list(range(1, seqs[-1] + 1))
 
 
-async def test_a_draining_node_is_unready_at_once_and_takes_nobody(fleet: Fleet, http: aiohttp.ClientSession) -> None:
+async def test_a_draining_node_is_unready_at_once_and_takes_nobody(
+    fleet: Fleet, http: aiohttp.ClientSession, close_later: Keep
+) -> None:
     url = await fleet.start()
     anna = await Api(http, url).register()
-    socket = await anna.connect()
+    socket = close_later(await anna.connect())
     room = await anna.room("private")
     ending = asyncio.create_task(fleet.servers[0].end(signal.SIGTERM))
     await socket.wait_for("server.drain")
@@ -253,13 +258,15 @@ UPGRADE: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-async def test_a_drain_that_cannot_finish_ends_in_time(fleet: Fleet, http: aiohttp.ClientSession, own_database: Urls) -> None:
+async def test_a_drain_that_cannot_finish_ends_in_time(
+    fleet: Fleet, http: aiohttp.ClientSession, own_database: Urls, close_later: Keep
+) -> None:
     """A commit that hangs is nobody's reason to be killed by the system later."""
     fleet._settings |= {"drain_s": 2, "statement_timeout_ms": 60_000, "lock_timeout_ms": 60_000}
     url = await fleet.start()
     anna = await Api(http, url).register()
     room = await anna.room("private")
-    socket = await anna.connect()
+    socket = close_later(await anna.connect())
     connection = await asyncpg.connect(own_database.owner)
     try:
         async with connection.transaction():
