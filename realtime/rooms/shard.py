@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import MovedError, RedisError, ResponseError
 
-from realtime import redis_url
+from realtime import redis_url, tasks
 from realtime.rooms.channels import Channels, OutOfStep
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Shard:
         self._clock = asyncio.get_running_loop().time
         self._number = 0  # of the last probe
         self._sent_s: dict[int, float] = {}
+        self._confirmed = asyncio.Event()
         self._counts_from = 0  # the first probe that was sent when all channels were confirmed
         self._heard_number = 0
         self._heard_s = self._clock()
@@ -116,9 +117,7 @@ class Shard:
 
     async def close(self) -> None:
         """End its connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
 
     # -- channels ---------------------------------------------------------------------------------
 
@@ -222,9 +221,7 @@ class Shard:
             self._initial = None
             self._connection = None
             self._channels.disconnected()
-            if changes is not None:
-                changes.cancel()
-                await asyncio.gather(changes, return_exceptions=True)
+            await tasks.end([changes])
             await _disconnect(connection)
 
     async def _change(self, connection: AbstractConnection) -> None:
@@ -285,6 +282,7 @@ class Shard:
             self._initial.discard(channel)
             if not self._initial:
                 self._counts_from = self._number + 1
+                self._confirmed.set()
 
     # -- probes -----------------------------------------------------------------------------------
 
@@ -298,7 +296,10 @@ class Shard:
                 self.put(Item(self._own, self._make_probe(self._own, self._number)))
             self._check_due = True
             self._changed.set()
-            await asyncio.sleep(PROBE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_S):
+                    await self._confirmed.wait()  # a new connection waits for nothing but a probe now
+            self._confirmed.clear()
             now_s = self._clock()
             silent_s = now_s - self._heard_s
             if self.healthy and silent_s > SUSPECT_S:
