@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 
 import msgspec
 import uvloop
 
-from realtime import serve
+from realtime import serve, tasks
 from realtime.config import Config
 from realtime.gateway.siblings import Place
 from realtime.telemetry import logs
@@ -51,10 +50,7 @@ async def _work(order: Order) -> int:
     try:
         await serve.serve(order.config, order.database_url, order.redis_url, stop, listening, order.place)
     finally:
-        for task in beating:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await tasks.end(beating)
     return 0
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from realtime import errors
+from realtime import errors, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,9 +58,7 @@ class EndedSessions:
         self._task = asyncio.create_task(self._keep_reading())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.end([self._task])
 
     def end(self, sessions: Iterable[SessionId]) -> None:
         """Make known, here and elsewhere, that sessions were ended; the store says so already."""

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from realtime import errors
+from realtime import errors, tasks
 from realtime.auth import tokens
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.tokens import Claims, RefreshToken
@@ -108,9 +108,7 @@ class Accounts:
         self._tasks = [asyncio.create_task(self._keep_reading_keys())]
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         await self._ended.close()
         self._passwords.close()
 

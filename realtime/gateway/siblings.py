@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
+from realtime import tasks
 from realtime.gateway.transport import let_go
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ class Siblings:
         self._start(self._accept(server))
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         self._listener.close()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:

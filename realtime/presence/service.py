@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from realtime import tasks
 from realtime.model import UserId
 from realtime.presence.lease import FAILURES, LEASE_S
 from realtime.presence.state import PresenceState
@@ -86,9 +87,7 @@ class Presence:
 
     async def close(self) -> None:
         """Say that this node goes, and give the lease back."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         for handle in self._leaving.values():
             handle.cancel()
         self._publish(_encode(Change(self._node, self._version + 1, [], [], gone=True)))

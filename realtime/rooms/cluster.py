@@ -9,7 +9,7 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from realtime import redis_url
+from realtime import redis_url, tasks
 from realtime.rooms import slots
 from realtime.rooms.shard import CONNECT_S, FAILURES, Shard
 from realtime.rooms.slots import Address, Slots
@@ -56,9 +56,7 @@ class Cluster:
         self._task = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.end([self._task])
         await asyncio.gather(*self._closing, *(shard.close() for shard in self._shards.values()), return_exceptions=True)
 
     @property

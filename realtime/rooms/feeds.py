@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from realtime import errors
+from realtime import errors, tasks
 from realtime.model import Role, RoomId, UserId
 from realtime.rooms import policy
 from realtime.rooms.coalescer import Coalescer
@@ -150,9 +150,7 @@ class Feeds:
         if self._tick is not None:
             self._tick.cancel()
         await self._follower.close()
-        for task in self._opening.values():
-            task.cancel()
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await tasks.end(self._opening.values())
 
     def __len__(self) -> int:
         return len(self._feeds)

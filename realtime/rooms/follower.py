@@ -12,7 +12,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Protocol
 
-from realtime import errors
+from realtime import errors, tasks
 from realtime.rooms.coalescer import Coalescer
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ class Follower:
     async def close(self) -> None:
         """Stop what runs in the background."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
 
     # -- what calls for it ------------------------------------------------------------------------
 

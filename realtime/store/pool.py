@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from realtime import tasks
 from realtime.errors import Unavailable
 from realtime.store.connections import Connections
 
@@ -115,10 +116,7 @@ class Database:
         self._open = False
         if self._running:
             await asyncio.wait(self._running, timeout=_CLOSE_S)
-        tasks = [*self._running, *([self._probing] if self._probing else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end([*self._running, self._probing])
         self._connections.close()
 
     async def _connect(self) -> Connection:
