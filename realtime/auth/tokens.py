@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import jwt
-from jwt.types import Options
+import msgspec
 
 from realtime.errors import RefreshTokenInvalid, TokenExpired, TokenInvalid
 from realtime.model import Principal, SessionId, User, UserId, is_uuid
@@ -20,8 +21,7 @@ ALGORITHM = "HS256"
 TYPE = "at+jwt"
 VERSION = 1
 """Of the claims: `ver` in a token. A reader takes a new version one release before anybody issues it."""
-_REQUIRED = ["iss", "aud", "sub", "sid", "exp", "iat", "preferred_username", "name"]
-_OPTIONS = Options(require=_REQUIRED, verify_exp=False, verify_iat=False, verify_nbf=False)  # time is an argument
+_jws = jwt.PyJWS([ALGORITHM])
 _PREFIX = "rt_"
 SECRET_BYTES = 32
 
@@ -31,6 +31,27 @@ class Claims(NamedTuple):
 
     issuer: str
     audience: str
+
+
+class _Header(msgspec.Struct, frozen=True):
+    kid: str
+    typ: str
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    iss: str
+    aud: str
+    sub: str
+    sid: str
+    iat: int
+    exp: int
+    preferred_username: str
+    name: str
+    ver: int = 1  # nodes of the release before wrote none
+
+
+_header = msgspec.json.Decoder(_Header).decode
+_payload = msgspec.json.Decoder(_Payload).decode
 
 
 def issue(claims: Claims, kid: str, secret: bytes, user: User, session: SessionId, now_s: int, ttl_s: int) -> str:
@@ -66,26 +87,39 @@ def verify(claims: Claims, secrets: Mapping[str, bytes], token: str, now_s: floa
         TokenExpired: it was one of ours and is over.
         TokenInvalid: anything else is wrong with it.
     """
-    try:
-        header = jwt.get_unverified_header(token)
-        secret = secrets.get(str(header.get("kid")))
-        if secret is None or str(header.get("typ")).lower() != TYPE:
-            raise TokenInvalid
-        found = jwt.decode(
-            token, secret, algorithms=[ALGORITHM], audience=claims.audience, issuer=claims.issuer, options=_OPTIONS
-        )
-        expires_at_s = int(found["exp"])
-        user, session = str(found["sub"]), str(found["sid"])
-        version = found.get("ver", 1)  # nodes of the release before wrote none
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-        # ValueError covers what the library lets through: lone surrogates, digits without end.
-        raise TokenInvalid from error
-    if not is_uuid(user) or not is_uuid(session) or version != VERSION:
+    secret = secrets.get(_key_id(token.partition(".")[0]))
+    if secret is None:
         raise TokenInvalid
-    if expires_at_s <= now_s:
+    try:
+        found = _payload(_jws.decode(token, secret, [ALGORITHM]))
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        # ValueError: the payload is of another shape, or the text has what no token has (lone surrogates).
+        raise TokenInvalid from error
+    if (found.iss, found.aud, found.ver) != (claims.issuer, claims.audience, VERSION):
+        raise TokenInvalid
+    if not is_uuid(found.sub) or not is_uuid(found.sid):
+        raise TokenInvalid
+    if found.exp <= now_s:
         raise TokenExpired
-    account = User(UserId(user), str(found["preferred_username"]), str(found["name"]))
-    return Principal(account, SessionId(session), expires_at_s)
+    return Principal(User(UserId(found.sub), found.preferred_username, found.name), SessionId(found.sid), found.exp)
+
+
+@functools.lru_cache(maxsize=64)
+def _key_id(header: str) -> str:
+    """Read which key a token says it is signed with; all tokens of one key have the same header.
+
+    Without this and with the claims taken apart by the library too, a check costs 1.5 times as much.
+
+    Raises:
+        TokenInvalid: it is no header of ours.
+    """
+    try:
+        found = _header(base64.urlsafe_b64decode(header + "=="))
+    except (ValueError, RecursionError) as error:
+        raise TokenInvalid from error
+    if found.typ.lower() != TYPE:
+        raise TokenInvalid
+    return found.kid
 
 
 class RefreshToken(NamedTuple):
