@@ -316,9 +316,7 @@ def gateway_config(config: Config, place: Place | None = None) -> GatewayConfig:
         admission=AdmissionLimits(config.connections_per_address, config.connections_per_node, config.connect_rate),
         origins=config.origins,
         sid_tag=place.tag if place else "",
-        client_address=lambda request: client_address(
-            request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", [])), proxies
-        ),
+        client_address=lambda peer, forwarded: client_address(peer, forwarded, proxies),
         keep_environ=bool(config.extension_names),
     )
     return GatewayConfig(

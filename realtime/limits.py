@@ -105,6 +105,10 @@ class Buckets:
             self._full_s.popitem(last=False)
         return 0.0
 
+    def give_back(self, key: Hashable) -> None:
+        """Undo the last `take` of a key."""
+        self._full_s[key] -= self._interval_s
+
     def forget(self, key: Hashable) -> None:
         """Give a key its full burst back."""
         self._full_s.pop(key, None)

@@ -18,12 +18,13 @@ from realtime import engines
 from realtime.app import Node
 from realtime.config import ConfigError, data_path
 from realtime.errors import RealtimeError
+from realtime.gateway.doorway import Doorway
 from realtime.store import migrate as migrations
 from realtime.store.provision import Urls, provision
 from realtime.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from realtime.config import Config
     from realtime.gateway.siblings import Place
@@ -155,30 +156,49 @@ async def serve(
         place: Among the workers that share the port.
     """
     node = Node(config, database_url, redis_url, place)
-    async with node.open():
-        runner = web.AppRunner(node.web, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=5)
-        await runner.setup()
+    async with node.open(), doors_open(node, config.host, config.port, shutdown_s=5) as port:
+        # What lives now lives long: the collector need not look at it again (docs/decisions/003-engine.md).
+        gc.collect()
+        gc.freeze()
+        listening(port)
+        await stop.wait()
+        logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
+        asyncio.get_running_loop().call_later(config.drain_s, _overdue, config.drain_s)
+        await node.drain(config.drain_s)
+
+
+@contextlib.asynccontextmanager
+async def doors_open(node: Node, host: str, port: int, *, shutdown_s: float) -> AsyncIterator[int]:
+    """Take connections, and end those that are left afterwards.
+
+    Args:
+        node: Open.
+        shutdown_s: For requests that are being answered when the block is left.
+
+    Yields:
+        The port.
+
+    Raises:
+        ConfigError: it cannot listen there.
+    """
+    runner = web.AppRunner(node.web, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=shutdown_s)
+    await runner.setup()
+    http = runner.server
+    assert http is not None  # setup made it
+    doorway = Doorway(node.gateway.engine, http)
+    async with contextlib.AsyncExitStack() as leaving:
+        leaving.push_async_callback(runner.cleanup)
+        leaving.callback(doorway.close)
+        if node.siblings is not None:
+            node.siblings.open(http)
+            leaving.push_async_callback(node.siblings.close)
+        loop = asyncio.get_running_loop()
         try:
-            if node.siblings is not None:
-                assert runner.server is not None  # setup made it
-                node.siblings.open(runner.server)
-            site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG, reuse_port=place is not None)
-            try:
-                await site.start()
-            except OSError as error:
-                raise cannot_listen(config.host, config.port, error) from error
-            # What lives now lives long: the collector need not look at it again (docs/decisions/003-engine.md).
-            gc.collect()
-            gc.freeze()
-            listening(runner.addresses[0][1])
-            await stop.wait()
-            logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
-            asyncio.get_running_loop().call_later(config.drain_s, _overdue, config.drain_s)
-            await node.drain(config.drain_s)
-        finally:
-            if node.siblings is not None:
-                await node.siblings.close()
-            await runner.cleanup()
+            server = await loop.create_server(doorway, host, port, backlog=BACKLOG, reuse_port=node.siblings is not None)
+        except OSError as error:
+            raise cannot_listen(host, port, error) from error
+        leaving.callback(server.close)
+        yield server.sockets[0].getsockname()[1]
 
 
 def _overdue(drain_s: float) -> None:

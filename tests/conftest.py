@@ -16,11 +16,11 @@ import argon2
 import asyncpg
 import pytest
 import uvloop
-from aiohttp import web
 
 from realtime import config, engines
 from realtime.app import Node
 from realtime.auth import passwords
+from realtime.serve import doors_open
 from realtime.store import migrate
 from realtime.store.provision import Urls, provision
 from tests.client import Api, Socket, open_sockets
@@ -110,15 +110,11 @@ async def started(urls: Urls, redis: str, **settings: object) -> AsyncIterator[t
     flags = {"register_rate_per_min": "100000", "connections_per_address": "10000"}
     flags |= {name: str(value) for name, value in settings.items()}
     node = Node(config.load({}, {**flags}), urls.application, redis)
-    async with node.open():
-        runner = web.AppRunner(node.web, access_log=None, handle_signals=False, shutdown_timeout=1)
-        await runner.setup()
+    async with node.open(), doors_open(node, "127.0.0.1", 0, shutdown_s=1) as port:
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-            yield node, f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield node, f"http://127.0.0.1:{port}"
         finally:
             await node.drain(0.1)
-            await runner.cleanup()
 
 
 class Nodes:

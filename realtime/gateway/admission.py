@@ -46,7 +46,7 @@ class Admission:
         return self._total
 
     def open(self, address: str, now_s: float) -> None:
-        """Count one more connection that has not shown a token.
+        """Count one more connection that has not shown a token. Who is refused has used up nothing.
 
         Half of an address's connections may be in that state, so that whoever opens them and stays silent leaves room
         for the others behind the same address.
@@ -67,6 +67,7 @@ class Admission:
             raise errors.RateLimited(retry_after_ms=_ms(wait_s))
         wait_s = self._node.take(now_s)
         if wait_s > 0:
+            self._handshakes.give_back(key)
             raise errors.Overloaded("New connections come too fast for this node.", retry_after_ms=_ms(wait_s))
         self._live[key] += 1
         self._half_open[key] += 1

@@ -113,8 +113,7 @@ class Dispatch:
         if not auth:
             raise errors.TokenMissing
         principal = self._accounts.authenticate(decode(_AUTH, auth).token)
-        open_ones = self._hub.connections_of_user(principal.user.id)
-        if len(open_ones) >= self._connections_per_user and connection not in open_ones:
+        if not self._hub.has_room(principal.user.id, connection, self._connections_per_user):
             raise errors.TooManyConnections(retry_after_ms=10_000)
         return principal
 

@@ -16,11 +16,14 @@ from realtime.gateway import engineio, sids, websocket
 from realtime.gateway.admission import Admission, AdmissionLimits
 from realtime.gateway.deadlines import Deadlines
 from realtime.gateway.engineio import Refusal
+from realtime.gateway.handshake import switching
 from realtime.gateway.session import CloseReason, DuplicatePoll, Session, Upgrade
-from realtime.gateway.transport import WebSocket, listening, switching, take_over
+from realtime.gateway.transport import WebSocket, listening, take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from realtime.gateway.handshake import Opening
 
 _TEXT = "text/plain; charset=UTF-8"
 _MAX_PACKETS = 1000  # in one POST; its bytes are bounded too
@@ -36,7 +39,8 @@ class EngineConfig:
     Args:
         path: Of the URL.
         origins: Of browser pages elsewhere that may connect; `*` for all. Pages of the same host always may.
-        client_address: Tells whom a request counts for.
+        client_address: Tells whom a request counts for, by the address of its TCP connection and what its X-Forwarded-For
+            headers say, joined by commas.
         sid_tag: What session ids begin with, where several processes share a port.
         keep_environ: Whether sessions keep what their handshake said, for extensions.
     """
@@ -50,7 +54,7 @@ class EngineConfig:
     unsent_limit_bytes: int = 1 << 20
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
     origins: tuple[str, ...] = ()
-    client_address: Callable[[web.Request], str] = field(default=lambda request: request.remote or "")
+    client_address: Callable[[str, str | None], str] = field(default=lambda peer, _forwarded: peer)
     sid_tag: str = ""
     keep_environ: bool = False
 
@@ -133,7 +137,7 @@ class EngineServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request of Engine.IO: a handshake, a poll, a post, or the upgrade to a WebSocket."""
         origin = request.headers.get("Origin")
-        if origin is not None and not self._is_welcome(origin, request):
+        if origin is not None and not self._is_welcome(origin, request.headers.get("Host", "")):
             return _refused(Refusal.FORBIDDEN, 403)
         if request.method == "OPTIONS":
             return self._finish(request, web.Response(status=204))
@@ -146,7 +150,7 @@ class EngineServer:
             return _refused(Refusal.UNKNOWN_TRANSPORT)
         if query.get("EIO") != engineio.PROTOCOL:
             return _refused(Refusal.UNSUPPORTED_VERSION)
-        address = self.config.client_address(request)
+        address = self.config.client_address(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", [])))
         sid = query.get("sid")
         if sid is None:
             if request.method != "GET":
@@ -167,39 +171,72 @@ class EngineServer:
         return _refused(Refusal.BAD_REQUEST)
 
     def _open(self, request: web.Request, address: str, transport: str) -> web.StreamResponse:
-        head = switching(request) if transport == "websocket" else b""
+        head = switching(request.method, request.headers) if transport == "websocket" else b""
         if head is None:
             return _refused(Refusal.BAD_REQUEST)
         try:
-            if self._draining:
-                raise errors.Draining(retry_after_ms=1000)
-            self._admission.open(address, self._loop.time())
+            self._admit(address)
         except errors.RealtimeError as error:
             return _not_now(error)
-        session = Session(self, self.config.sid_tag + sids.new_sid(), address)
-        handshake = engineio.Handshake(
-            sid=session.sid,
-            upgrades=["websocket"] if transport == "polling" else [],
-            ping_interval=round(self.config.ping_interval_s * 1000),
-            ping_timeout=round(self.config.ping_timeout_s * 1000),
-            max_payload=self.config.max_packet_bytes,
-        )
-        opened = engineio.open_packet(handshake)
+        session = self._new_session(address)
+        if self.config.keep_environ:
+            session.environ = environ_of(request, address)
+        opened = self._open_packet(session, ["websocket"] if transport == "polling" else [])
         response: web.StreamResponse = web.Response(body=opened, headers={"Content-Type": _TEXT})
         if transport == "websocket":
             session.websocket = WebSocket(session, self)
             if not take_over(request, session.websocket, head + websocket.frame(opened)):
                 self._admission.closed(address, entered=False)
                 return response
-        if self.config.keep_environ:
-            session.environ = environ_of(request, address)
+        self._begin(session)
+        return response
+
+    def enter(self, transport: asyncio.Transport, asked: Opening) -> bool:
+        """Open a session on a connection that asked for nothing else, as `handle` does.
+
+        Returns:
+            False when the request has to be answered by `handle`: then nothing has happened.
+        """
+        if self.config.keep_environ or (asked.origin is not None and not self._is_welcome(asked.origin, asked.host)):
+            return False
+        peer = transport.get_extra_info("peername")
+        address = self.config.client_address(peer[0] if isinstance(peer, tuple) else "", asked.forwarded)
+        try:
+            self._admit(address)
+        except errors.RealtimeError:
+            return False
+        session = self._new_session(address)
+        session.websocket = WebSocket(session, self)
+        session.websocket.attach(transport)
+        transport.write(asked.head + websocket.frame(self._open_packet(session, [])))
+        self._begin(session)
+        return True
+
+    def _admit(self, address: str) -> None:
+        if self._draining:
+            raise errors.Draining(retry_after_ms=1000)
+        self._admission.open(address, self._loop.time())
+
+    def _new_session(self, address: str) -> Session:
+        return Session(self, self.config.sid_tag + sids.new_sid(), address)
+
+    def _open_packet(self, session: Session, upgrades: list[str]) -> bytes:
+        handshake = engineio.Handshake(
+            sid=session.sid,
+            upgrades=upgrades,
+            ping_interval=round(self.config.ping_interval_s * 1000),
+            ping_timeout=round(self.config.ping_timeout_s * 1000),
+            max_payload=self.config.max_packet_bytes,
+        )
+        return engineio.open_packet(handshake)
+
+    def _begin(self, session: Session) -> None:
         self._sessions[session.sid] = session
         self._accept(session)
         session.begin()
-        return response
 
     def _upgrade(self, request: web.Request, session: Session) -> web.StreamResponse:
-        head = switching(request)
+        head = switching(request.method, request.headers)
         if head is None or session.closed or session.websocket is not None or session.upgrade is not None:
             return _refused(Refusal.BAD_REQUEST)
         upgrade = Upgrade(session, self)
@@ -257,11 +294,11 @@ class EngineServer:
                 raise engineio.InvalidPacket("the body is too large")
         return bytes(body)
 
-    def _is_welcome(self, origin: str, request: web.Request) -> bool:
+    def _is_welcome(self, origin: str, host: str) -> bool:
         """Tell whether a page of this origin may connect: our own, or one that the operator named."""
         if "*" in self.config.origins or origin in self.config.origins:
             return True
-        return origin.partition("://")[2].lower() == request.headers.get("Host", "").lower()
+        return origin.partition("://")[2].lower() == host.lower()
 
     def _finish(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         if response.prepared:

@@ -64,6 +64,13 @@ class Hub:
         """Return all that one sign-in has open on this node."""
         return {peer.connection for peer in self.of_session(session)} | set(self._guest_sessions.get(session))
 
+    def has_room(self, user: UserId, connection: Connection, at_most: int) -> bool:
+        """Tell whether the user has no more than `at_most` connections open on this node, this one among them."""
+        if self._users.count(user) + self._guest_users.count(user) < at_most:
+            return True  # without a look at each: who is connected both ways was even counted twice
+        open_ones = self.connections_of_user(user)
+        return len(open_ones) < at_most or connection in open_ones
+
     def __iter__(self) -> Iterator[Peer]:
         return iter([peer for user in list(self._users.keys()) for peer in self.of_user(user)])
 
@@ -94,6 +101,12 @@ class _Index(Generic[K, V]):
                 del self._values[key]
         elif found is value:
             del self._values[key]
+
+    def count(self, key: K) -> int:
+        found = self._values.get(key)
+        if found is None:
+            return 0
+        return len(found) if isinstance(found, set) else 1
 
     def get(self, key: K) -> list[V]:
         found = self._values.get(key)

@@ -190,23 +190,6 @@ def let_go(request: web.Request) -> None:
     handler.connection_lost(None)
 
 
-def switching(request: web.Request) -> bytes | None:
-    """Check that a request asks for a WebSocket (RFC 6455 §4.2.1) and make the head of the answer; None: it does not."""
-    headers = request.headers
-    connection = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
-    if request.method != "GET" or "upgrade" not in connection or headers.get("Upgrade", "").lower() != "websocket":
-        return None
-    if headers.get("Sec-WebSocket-Version") != "13":
-        return None
-    try:
-        accept = websocket.accept_key(headers.get("Sec-WebSocket-Key", ""))
-    except ValueError:
-        return None
-    return (
-        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-    ).encode()
-
-
 @contextlib.contextmanager
 def listening(request: web.Request, lost: Callable[[], None]) -> Iterator[None]:
     """Call `lost` when the client of a request breaks off, while the block runs.

@@ -17,10 +17,12 @@ from aiohttp import web
 from realtime.gateway import websocket
 from realtime.gateway.admission import AdmissionLimits
 from realtime.gateway.deadlines import Deadlines
+from realtime.gateway.doorway import Doorway
 from realtime.gateway.engine import EngineConfig, EngineServer
 from realtime.gateway.extensions import Extensions
+from realtime.gateway.handshake import switching
 from realtime.gateway.server import Gateway, GatewayConfig
-from realtime.gateway.transport import WebSocket, switching, take_over
+from realtime.gateway.transport import WebSocket, take_over
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -148,7 +150,7 @@ def _websocket(app: web.Application, _bounds: EngineConfig) -> EngineServer | No
     bounds = _Bounds()
 
     async def handle(request: web.Request) -> web.Response:
-        head = switching(request)
+        head = switching(request.method, request.headers)
         if head is None:
             return web.Response(status=426, headers={"Upgrade": "websocket"})
         take_over(request, _WebSocketEcho(bounds).socket, head)
@@ -181,13 +183,18 @@ async def serving(protocol: Protocol, port: int = 0, bounds: EngineConfig = BOUN
     engine = _PEERS[protocol](app, bounds)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
-        yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", engine)
-    finally:
+    http = runner.server
+    assert http is not None  # setup made it
+    async with contextlib.AsyncExitStack() as leaving:
+        leaving.push_async_callback(runner.cleanup)
+        door: Callable[[], asyncio.Protocol] = http
         if engine is not None:
-            engine.close()
-        await runner.cleanup()
+            leaving.callback(engine.close)
+            door = doorway = Doorway(engine, http)
+            leaving.callback(doorway.close)
+        server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", port, backlog=1024)
+        leaving.callback(server.close)
+        yield Served(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", engine)
 
 
 async def _run(protocol: Protocol, port: int) -> None:

@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
 from realtime import config
 from realtime.app import Node
 from realtime.auth import tokens
 from realtime.model import SessionId, User, UserId
+from realtime.serve import doors_open
 from tests.client import Api, Refused, unique
 from tests.conformance.official import Driver, Official, driving
 
@@ -235,15 +235,11 @@ async def test_it_leaves_and_comes_back_on_the_same_connection(api: Api, driver:
 async def node_at(port: int, urls: Urls, redis: str, prefix: str) -> AsyncIterator[None]:
     """Run a node on a port that was chosen before."""
     node = Node(config.load({}, {"redis_prefix": prefix}), urls.application, redis)
-    async with node.open():
-        runner = web.AppRunner(node.web, access_log=None, handle_signals=False, shutdown_timeout=1)
-        await runner.setup()
+    async with node.open(), doors_open(node, "127.0.0.1", port, shutdown_s=1):
         try:
-            await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
             yield
         finally:
             await node.drain(0.1)
-            await runner.cleanup()
 
 
 async def test_it_comes_back_to_a_restarted_server_by_itself_and_misses_nothing(

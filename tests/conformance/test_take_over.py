@@ -109,8 +109,9 @@ def run(loop: str, test: Coroutine[Any, Any, None]) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_of_a_websocket_nothing_of_aiohttp_is_left(loop: str) -> None:
-    run(loop, connections("EIO=4&transport=websocket"))
+@pytest.mark.parametrize("query", ["EIO=4&transport=websocket", "EIO=4&transport=web%73ocket"], ids=["plain", "by aiohttp"])
+def test_of_a_websocket_nothing_of_aiohttp_is_left(loop: str, query: str) -> None:
+    run(loop, connections(query))
 
 
 @pytest.mark.parametrize("loop", LOOPS)

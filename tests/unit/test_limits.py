@@ -85,6 +85,13 @@ def test_a_key_that_is_forgotten_has_its_burst_again() -> None:
     assert buckets.take("a", 0.0) == 0.0
 
 
+def test_a_token_that_is_given_back_can_be_taken_again() -> None:
+    buckets = Buckets(1.0, 2)
+    assert [buckets.take("a", 0.0) for _ in range(3)] == [0.0, 0.0, 1.0]
+    buckets.give_back("a")
+    assert [buckets.take("a", 0.0) for _ in range(2)] == [0.0, 1.0]
+
+
 def test_beyond_the_bound_the_key_used_longest_ago_is_forgotten() -> None:
     buckets = Buckets(0.001, 1, at_most=3)
     for key in ("a", "b", "c"):

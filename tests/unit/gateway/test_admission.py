@@ -115,3 +115,12 @@ def test_nothing_is_kept_of_who_has_gone() -> None:
         one.closed(address, entered=bool(number % 2))
     assert len(one) == 0
     assert not one._live and not one._half_open
+
+
+def test_who_is_refused_for_the_node_s_sake_has_used_up_nothing() -> None:
+    one = admission(per_address=10, rate_per_s=1)  # 20 handshakes at once
+    one.open(THERE, 0)
+    for _ in range(100):
+        with pytest.raises(errors.Overloaded):
+            one.open(HERE, 0)
+    one.open(HERE, 1)

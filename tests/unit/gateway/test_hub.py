@@ -119,3 +119,28 @@ def test_a_connection_to_other_namespaces_is_found_too_and_counts_once_with_one_
     hub.dismiss(alone)
     assert hub.connections_of_user(UserId("ann")) == set()
     assert hub.connections_of_session(SessionId("s1")) == set()
+
+
+def test_there_is_room_for_so_many_connections_of_a_user_and_for_one_that_is_open_already() -> None:
+    hub, user = Hub(), UserId("ann")
+    first, second, third = (guest(user, SessionId(name)) for name in SESSIONS)
+    assert hub.has_room(user, first, 1)
+    assert not hub.has_room(user, first, 0)
+    hub.admit(first)
+    assert hub.has_room(user, first, 1)
+    assert not hub.has_room(user, second, 1)
+    assert hub.has_room(user, second, 2)
+    hub.admit(second)
+    assert not hub.has_room(user, third, 2)
+    assert hub.has_room(UserId("bob"), third, 1)
+
+
+def test_a_connection_that_is_there_in_both_ways_counts_once() -> None:
+    hub, user = Hub(), UserId("ann")
+    both, other = guest(user, SessionId("s1")), guest(user, SessionId("s2"))
+    one = peer()
+    one.connection = both
+    hub.add(one)
+    hub.admit(both)
+    assert hub.has_room(user, other, 2)
+    assert not hub.has_room(user, other, 1)

@@ -1,0 +1,100 @@
+"""The door of a node: every TCP connection comes in here, and its first bytes tell where it goes.
+
+A session that opens over a WebSocket, in the form that clients write it, goes straight to the gateway. Everything else
+(REST, polling, upgrades, files, whatever is odd) goes to aiohttp, with the bytes as they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from realtime.gateway.handshake import opening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from realtime.gateway.engine import EngineServer
+
+SILENCE_S = 30.0
+"""A connection that says nothing is closed after this time and before twice of it."""
+
+
+class Doorway:
+    """Makes the protocols of new connections: what a listening socket takes.
+
+    Args:
+        engine: Takes sessions.
+        http: Makes the protocol of an HTTP connection.
+    """
+
+    def __init__(self, engine: EngineServer, http: Callable[[], asyncio.Protocol]) -> None:
+        self.engine = engine
+        self.http = http
+        self._loop = asyncio.get_running_loop()
+        self._visitors: set[_Visitor] = set()
+        self._silent: set[_Visitor] = set()  # since the last look at least
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> asyncio.Protocol:
+        return _Visitor(self)
+
+    def __len__(self) -> int:
+        """How many connections have said nothing yet."""
+        return len(self._visitors) + len(self._silent)
+
+    def close(self) -> None:
+        """Drop who has said nothing yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for visitor in self._visitors | self._silent:
+            visitor.abort()
+
+    def came(self, visitor: _Visitor) -> None:
+        self._visitors.add(visitor)
+        if self._timer is None:
+            self._timer = self._loop.call_later(SILENCE_S, self._look)
+
+    def went(self, visitor: _Visitor) -> None:
+        self._visitors.discard(visitor)
+        self._silent.discard(visitor)
+
+    def _look(self) -> None:
+        for visitor in list(self._silent):
+            visitor.abort()
+        self._silent, self._visitors = self._visitors, set()
+        self._timer = self._loop.call_later(SILENCE_S, self._look) if self._silent else None
+
+
+class _Visitor(asyncio.Protocol):
+    """A connection that has said nothing yet."""
+
+    __slots__ = ("_doorway", "_transport")
+
+    def __init__(self, doorway: Doorway) -> None:
+        self._doorway = doorway
+        self._transport: asyncio.Transport | None = None
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._doorway.came(self)
+
+    def data_received(self, data: bytes) -> None:
+        transport, self._transport = self._transport, None
+        assert transport is not None  # connected, and not handed on yet
+        self._doorway.went(self)
+        asked = opening(data, self._doorway.engine.config.path)
+        if asked is None or not self._doorway.engine.enter(transport, asked):
+            http = self._doorway.http()
+            transport.set_protocol(http)
+            http.connection_made(transport)
+            http.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._doorway.went(self)
