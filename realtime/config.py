@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import pathlib
-import urllib.parse
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX = "REALTIME_"
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^/?#@]*)([^?#]*)", re.DOTALL)
+"""Scheme, user and password, hosts (a cluster has several), path. Up to the last @, so that no part of a password is shown."""
 
 
 class ConfigError(Exception):
@@ -69,7 +71,7 @@ class Config:
     ping_timeout_s: float = _setting(20.0, "how long the answer to a heartbeat may take", "s", at_least=0.1)
     unsent_limit_bytes: int = _setting(1 << 20, "unsent bytes at which a slow reader is closed", "bytes", at_least=65536)
     stall_s: float = _setting(10.0, "time without progress at which a slow reader is closed", "s", at_least=0.5)
-    writer_lanes: int = _setting(4, "commits in flight at once", at_least=1, at_most=64)
+    writer_lanes: int = _setting(2, "commits in flight at once", at_least=1, at_most=64)
     writer_queue: int = _setting(10_000, "messages that may wait for a commit; more get `overloaded`", at_least=1)
     batch_max: int = _setting(500, "messages in one commit", at_least=1, at_most=5000)
     feed_memory_events: int = _setting(500, "last events of a live room kept in memory", at_least=0)
@@ -145,7 +147,7 @@ def _parse(one: dataclasses.Field[Any], text: str, name: str) -> Any:
     if kind is str:
         if facts["choices"] and text not in facts["choices"]:
             raise ConfigError(f"{name} is one of {', '.join(facts['choices'])}, not {shown}.")
-        if facts["unit"] == "URL" and text and not urllib.parse.urlsplit(text).scheme:
+        if facts["unit"] == "URL" and text and not _URL.match(text):
             raise ConfigError(f"{name} is a URL such as postgresql://user@host/database or redis://host:6379/0.")
         return text
     try:
@@ -160,12 +162,12 @@ def _parse(one: dataclasses.Field[Any], text: str, name: str) -> Any:
 
 
 def _hide(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")  # a cluster has several hosts, which urlsplit() does not know
-    if not hosts:
+    found = _URL.match(url)
+    if found is None:
         return "(set)" if url else ""
-    name, colon, _ = user.partition(":")
-    return f"{parts.scheme}://{name}{colon and ':***'}{at}{hosts}{parts.path}"
+    scheme, user, hosts, path = found.groups()
+    name, colon, _ = (user or "").partition(":")
+    return f"{scheme}://{name}{colon and ':***'}{'@' if user else ''}{hosts}{path}"
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _CLUSTER = "+cluster"
 _SCHEMES = ("redis", "rediss", "unix")
+_CLUSTER_FORM = re.compile(r"([^/?]*)([^?]*)(.*)", re.DOTALL)
 
 
 class Servers(NamedTuple):
@@ -32,7 +34,8 @@ class Servers(NamedTuple):
     def at(self, host: str, port: int) -> str:
         """Return the URL of another server of the cluster: same user, password and TLS."""
         parts = urllib.parse.urlsplit(self.urls[0])
-        return urllib.parse.urlunsplit(parts._replace(netloc=_netloc(parts, _joined(host, port))))
+        user, at, _ = parts.netloc.rpartition("@")
+        return urllib.parse.urlunsplit(parts._replace(netloc=f"{user}{at}{_joined(host, port)}"))
 
 
 def parse(url: str) -> Servers:
@@ -42,20 +45,22 @@ def parse(url: str) -> Servers:
     Raises:
         ValueError: it is none of these; the text says why and does not hold the URL.
     """
-    parts = urllib.parse.urlsplit(url)
-    cluster = parts.scheme.endswith(_CLUSTER)
-    scheme = parts.scheme.removesuffix(_CLUSTER)
-    if scheme not in _SCHEMES or (cluster and scheme == "unix"):
+    scheme, separator, rest = url.partition("://")
+    cluster = scheme.endswith(_CLUSTER)
+    scheme = scheme.removesuffix(_CLUSTER)
+    if not separator or scheme not in _SCHEMES or (cluster and scheme == "unix"):
         raise ValueError("the scheme is redis, rediss, unix, redis+cluster or rediss+cluster")
     if not cluster:
         _check(url)
         return Servers(False, (url,))
-    if parts.path.strip("/") not in ("", "0"):
+    # Taken apart before it is read as a URL: several hosts are none, and newer Pythons refuse some of them.
+    location, path, query = _CLUSTER_FORM.fullmatch(rest).groups()  # type: ignore[union-attr]  # it matches any text
+    if path.strip("/") not in ("", "0"):
         raise ValueError("a cluster has one database, number 0")
-    hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host]
-    if not hosts:
+    user, at, hosts = location.rpartition("@")
+    urls = tuple(f"{scheme}://{user}{at}{host}/0{query}" for host in hosts.split(",") if host)
+    if not urls:
         raise ValueError("a cluster is named by at least one host:port")
-    urls = tuple(urllib.parse.urlunsplit(parts._replace(scheme=scheme, netloc=_netloc(parts, host), path="/0")) for host in hosts)
     for one in urls:
         _check(one)
     return Servers(True, urls)
@@ -113,11 +118,6 @@ def _check(url: str) -> None:
         found.get("host", "")
     except ValueError as error:
         raise ValueError("a port is a number, and so is the database behind it") from error
-
-
-def _netloc(parts: urllib.parse.SplitResult, host: str) -> str:
-    user, at, _ = parts.netloc.rpartition("@")
-    return f"{user}{at}{host}"
 
 
 def _joined(host: str, port: int) -> str:

@@ -15,6 +15,7 @@ import uvloop
 from aiohttp import web
 
 from realtime import engines
+from realtime import redis_url as redis_url_form
 from realtime.app import Node
 from realtime.config import ConfigError, data_path
 from realtime.errors import RealtimeError
@@ -76,6 +77,11 @@ def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]
     wanted: list[engines.Engine] = []
     superuser_url, redis_url = "", config.redis_url
     needs_redis = redis and not config.redis_url
+    if redis and config.redis_url:
+        try:
+            redis_url_form.parse(config.redis_url)
+        except ValueError as error:
+            raise ConfigError(f"REALTIME_REDIS_URL: {error}.") from None  # its cause may hold the password
     if config.database_url and not needs_redis:
         yield superuser_url, redis_url
         return

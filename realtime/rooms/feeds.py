@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors, tasks
-from realtime.model import Role, RoomId, UserId
+from realtime.model import EventKind, Role, RoomId, UserId
 from realtime.rooms import policy
 from realtime.rooms.coalescer import Coalescer
 from realtime.rooms.feed import Departure, Entry, Feed, Frame, Subscriber
@@ -159,7 +159,11 @@ class Feeds:
 
     def committed(self, room: RoomId, events: list[Event]) -> None:
         """Deliver what this node committed, here and on every other node. `events` follow each other without a hole."""
-        entries = [self._entry(self._codec.encode(event)) for event in events]
+        encode = self._codec.encode
+        entries = [
+            Entry(encode(event), None) if event.kind is EventKind.MESSAGE_CREATED else self._entry(encode(event))
+            for event in events
+        ]
         self._offer(room, events[0].seq, entries)
         self._bus.publish_batch(room, events[0].seq, [entry.frame for entry in entries])
 

@@ -77,7 +77,7 @@ class Writer:
         committed: Callable[[RoomId, list[Event]], None],
         *,
         flushed: Callable[[int, float], None] = lambda _count, _seconds: None,
-        lanes: int = 4,
+        lanes: int = 2,
         queue: int = 10_000,
         batch: int = 500,
     ) -> None:

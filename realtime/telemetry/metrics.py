@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 
+from realtime.telemetry.counts import Counts, Durations
+
 _FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -17,8 +19,11 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.connections = Gauge("realtime_connections", "Live authenticated connections.", registry=registry)
         self.rooms = Gauge("realtime_rooms", "Rooms with a feed on this node.", registry=registry)
-        self.requests = Counter(
+        self.requests = Counts(
             "realtime_requests", "Socket requests, by event and outcome.", ["event", "outcome"], registry=registry
+        )
+        self.request_seconds = Durations(
+            "realtime_request_seconds", "Time from a socket request to its answer.", "event", _FAST_S, registry=registry
         )
         self.http = Histogram(
             "realtime_http_seconds", "REST requests.", ["method", "route", "status"], buckets=_FAST_S, registry=registry
@@ -61,8 +66,9 @@ class Metrics:
         self.repaired.inc(events)
         self.feed_lag.observe(age_s)
 
-    def requested(self, event: str, outcome: str) -> None:
-        self.requests.labels(event, outcome).inc()
+    def requested(self, event: str, outcome: str, seconds: float) -> None:
+        self.requests.add((event, outcome))
+        self.request_seconds.observe(event, seconds)
 
     def observed(self, method: str, route: str, status: int, seconds: float) -> None:
         self.http.labels(method, route, str(status)).observe(seconds)

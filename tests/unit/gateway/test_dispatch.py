@@ -96,7 +96,7 @@ class Services:
             self.admit_send,
             lambda room, frame: self.asked.append(("published", room, event_of(frame))),
             lambda: self.now_s,
-            lambda name, outcome: self.counted.append((name, outcome)),
+            lambda name, outcome, seconds: self.counted.append((name, outcome)),
         )  # fmt: skip
 
     def authenticate(self, token: str) -> Principal:

@@ -13,7 +13,7 @@ def test_every_sample_of_every_worker_is_there_once_under_its_label() -> None:
     for index in (3, 0):
         metrics = Metrics()
         metrics.closed.labels("client").inc(index + 1)
-        metrics.requested('a"\\b', "ok")
+        metrics.requested('a"\\b', "ok", 0.003)
         metrics.flushed(7, 0.003)
         pages[index] = metrics.render()[0]
     whole = list(text_string_to_metric_families(merged.page(pages).decode()))

@@ -1,0 +1,63 @@
+"""Settings: what is wrong is said in one sentence, and what is secret is not shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime import serve
+from realtime.config import ConfigError, describe, load
+
+
+def shown(name: str, value: str) -> str:
+    found = {variable: text for variable, _, _, _, text in describe(load({name: value}, {}))}
+    return found[name]
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("postgresql://app:s3cret@db.example.org:5432/chat?sslmode=require", "postgresql://app:***@db.example.org:5432/chat"),
+        ("postgresql://db/chat", "postgresql://db/chat"),
+        ("postgresql://app@db/chat", "postgresql://app@db/chat"),
+        ("postgresql://app:with/slash@and-at@db/chat", "postgresql://app:***@db/chat"),
+        ("postgresql:///chat?host=/run/postgresql&password=s3cret", "postgresql:///chat"),
+    ],
+)
+def test_the_password_of_a_url_is_hidden(url: str, text: str) -> None:
+    assert shown("REALTIME_DATABASE_URL", url) == text
+
+
+def test_the_hosts_of_a_cluster_are_shown() -> None:
+    url = "rediss+cluster://me:s3cret@a:7001,b,[::1]:7003"
+    assert shown("REALTIME_REDIS_URL", url) == "rediss+cluster://me:***@a:7001,b,[::1]:7003"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("REALTIME_PORT", "eighty", "REALTIME_PORT is a number, not 'eighty'."),
+        ("REALTIME_WORKERS", "0", "REALTIME_WORKERS is from 1 to 64, not '0'."),
+        ("REALTIME_PRT", "80", "REALTIME_PRT is not a setting; `realtime config` lists them all."),
+        ("REALTIME_LOG_LEVEL", "loud", "REALTIME_LOG_LEVEL is one of debug, info, warning, error, not 'loud'."),
+        (
+            "REALTIME_DATABASE_URL",
+            "host=db password=s3cret",
+            "REALTIME_DATABASE_URL is a URL such as postgresql://user@host/database or redis://host:6379/0.",
+        ),
+        ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/33", "REALTIME_TRUSTED_PROXIES: '10.0.0.0/33' does not appear to be"),
+    ],
+)
+def test_a_wrong_setting_is_said_in_one_sentence(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({name: value}, {})
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@h", "redis://me:s3cret@h:port", "redis+cluster://me:s3cret@h/3"])
+def test_a_url_of_redis_that_is_none_stops_the_start_and_is_not_repeated(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load({"REALTIME_REDIS_URL": url, "REALTIME_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, {})
+    assert serve.told(lambda: serve.run(config)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("realtime: REALTIME_REDIS_URL: ")
+    assert "s3cret" not in said
+    assert said.count("\n") == 1
