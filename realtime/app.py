@@ -86,6 +86,7 @@ class Node:
             statement_timeout_ms=config.statement_timeout_ms,
             lock_timeout_ms=config.lock_timeout_ms,
             health=self._database_health,
+            used=metrics.database_seconds.observe,
         )
         users, rooms = UserStore(self.database), RoomStore(self.database)
         log = EventStore(self.database)

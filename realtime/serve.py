@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvloop
 from aiohttp import web
 
-from realtime import engines
+from realtime import engines, garbage
 from realtime import redis_url as redis_url_form
 from realtime.app import Node
 from realtime.config import ConfigError, data_path
@@ -163,13 +162,13 @@ async def serve(
     """
     node = Node(config, database_url, redis_url, place)
     async with node.open(), doors_open(node, config.host, config.port, shutdown_s=5) as port:
-        # What lives now lives long: the collector need not look at it again (docs/decisions/003-engine.md).
-        gc.collect()
-        gc.freeze()
+        garbage.settle()
+        collecting = asyncio.create_task(garbage.watch())
         listening(port)
         await stop.wait()
         logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
         asyncio.get_running_loop().call_later(config.drain_s, _overdue, config.drain_s)
+        collecting.cancel()
         await node.drain(config.drain_s)
 
 

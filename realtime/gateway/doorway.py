@@ -7,6 +7,7 @@ A session that opens over a WebSocket, in the form that clients write it, goes s
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from realtime.gateway.handshake import opening
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
     from realtime.gateway.engine import EngineServer
 
+AT_ONCE = 32
+"""So many are let in during one turn of the loop, the others in the next ones. What follows (the token, subscriptions) comes no
+faster than they are let in, so this bounds how long a turn takes when everybody comes back at once, and costs no throughput.
+"""
+_MAX_BYTES = 1 << 16  # read of somebody whose turn it is not yet
 SILENCE_S = 30.0
 """A connection that says nothing is closed after this time and before twice of it."""
 
@@ -35,6 +41,8 @@ class Doorway:
         self._visitors: set[_Visitor] = set()
         self._silent: set[_Visitor] = set()  # since the last look at least
         self._timer: asyncio.TimerHandle | None = None
+        self._entered = 0  # in this turn
+        self._queue: deque[_Visitor] = deque()
 
     def __call__(self) -> asyncio.Protocol:
         return _Visitor(self)
@@ -56,6 +64,23 @@ class Doorway:
         if self._timer is None:
             self._timer = self._loop.call_later(SILENCE_S, self._look)
 
+    def heard(self, visitor: _Visitor) -> None:
+        """Let a visitor in who has said something, now or when it is their turn."""
+        if self._queue or self._entered >= AT_ONCE:
+            self._queue.append(visitor)
+            return
+        if not self._entered:
+            self._loop.call_soon(self._next_turn)
+        self._entered += 1
+        visitor.enter()
+
+    def _next_turn(self) -> None:
+        self._entered = min(len(self._queue), AT_ONCE)
+        if self._entered:
+            self._loop.call_soon(self._next_turn)
+        for _ in range(self._entered):
+            self._queue.popleft().enter()
+
     def went(self, visitor: _Visitor) -> None:
         self._visitors.discard(visitor)
         self._silent.discard(visitor)
@@ -68,32 +93,47 @@ class Doorway:
 
 
 class _Visitor(asyncio.Protocol):
-    """A connection that has said nothing yet."""
+    """A connection that has said nothing yet, or waits for its turn."""
 
-    __slots__ = ("_doorway", "_transport")
+    __slots__ = ("_doorway", "_paused", "_read", "_transport")
 
     def __init__(self, doorway: Doorway) -> None:
         self._doorway = doorway
+        self._read = b""
+        self._paused = False
         self._transport: asyncio.Transport | None = None
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
+    def enter(self) -> None:
+        """Go to the gateway or to the HTTP server, if the client is still there."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        self._doorway.went(self)
+        asked = opening(self._read, self._doorway.engine.config.path)
+        if asked is None or not self._doorway.engine.enter(transport, asked):
+            http = self._doorway.http()
+            transport.set_protocol(http)
+            http.connection_made(transport)
+            http.data_received(self._read)
+            if self._paused:
+                transport.resume_reading()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._doorway.came(self)
 
     def data_received(self, data: bytes) -> None:
-        transport, self._transport = self._transport, None
-        assert transport is not None  # connected, and not handed on yet
-        self._doorway.went(self)
-        asked = opening(data, self._doorway.engine.config.path)
-        if asked is None or not self._doorway.engine.enter(transport, asked):
-            http = self._doorway.http()
-            transport.set_protocol(http)
-            http.connection_made(transport)
-            http.data_received(data)
+        is_first = not self._read
+        self._read += data
+        if is_first:
+            self._doorway.heard(self)
+        elif len(self._read) > _MAX_BYTES and self._transport is not None:
+            self._transport.pause_reading()  # until it is their turn
+            self._paused = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

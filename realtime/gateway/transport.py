@@ -159,7 +159,27 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._closing = True
-        self.owner.lost(self._code)
+        owner, self.owner = self.owner, _NOBODY  # no cycle stays for the garbage collector
+        owner.lost(self._code)
+
+
+class _Nobody:
+    """Owns a WebSocket that is gone."""
+
+    def received(self, opcode: int, payload: bytes, /) -> None:
+        """Nothing comes any more."""
+
+    def read_all(self) -> None:
+        """Nothing comes any more."""
+
+    def slow(self) -> None:
+        """Nothing is written any more."""
+
+    def lost(self, code: int | None, /) -> None:
+        """Told before."""
+
+
+_NOBODY = _Nobody()
 
 
 def take_over(request: web.Request, protocol: WebSocket, head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Ask for many things in one query, without a timer: what is wanted while a query is in flight goes into the next one."""
+"""Ask for many things in one query: what is wanted while a query is in flight, or too soon after one, goes into the next one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ class Coalescer(Generic[K, V]):
     Args:
         load: Takes distinct keys, returns one value for each in the same order, or raises for all.
         at_most: Keys in one load.
+        pause_s: From the beginning of one load to that of the next, unless so many wait. Who asks first never waits; when
+            thousands come back at once, this makes their loads few.
     """
 
-    def __init__(self, load: Callable[[Sequence[K]], Awaitable[Sequence[V]]], at_most: int) -> None:
+    def __init__(self, load: Callable[[Sequence[K]], Awaitable[Sequence[V]]], at_most: int, pause_s: float = 0.02) -> None:
         self._load = load
         self._at_most = at_most
+        self._pause_s = pause_s
+        self._next_s = 0.0
         self._waiting: dict[K, asyncio.Future[V]] = {}
         self._running: asyncio.Task[None] | None = None
         self.loads = 0
@@ -49,8 +53,13 @@ class Coalescer(Generic[K, V]):
         return future
 
     async def _run(self) -> None:
+        now = asyncio.get_running_loop().time
         try:
             while self._waiting:
+                early_s = self._next_s - now()
+                if early_s > 0 and len(self._waiting) < self._at_most:
+                    await asyncio.sleep(early_s)
+                self._next_s = now() + self._pause_s
                 keys = list(self._waiting)[: self._at_most]
                 asked = [self._waiting.pop(key) for key in keys]
                 self.loads += 1

@@ -67,6 +67,7 @@ class Database:
             half a second more.
         lock_timeout_ms: What it may wait for a lock.
         health: Called with False when PostgreSQL goes away, and with True when it is back.
+        used: Called with the seconds that each use of a connection took, the wait for it included.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Database:
         statement_timeout_ms: int = 4_000,
         lock_timeout_ms: int = 2_000,
         health: Callable[[bool], None] = lambda _healthy: None,
+        used: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._dsn = dsn
         self._timeout_s = statement_timeout_ms / 1000 + 0.5
@@ -91,6 +93,7 @@ class Database:
             "enable_seqscan": "off",
         }
         self._health = health
+        self._used = used
         self._connections = Connections(self._connect, size, self._doubt)
         self._running: set[asyncio.Task[object]] = set()
         self._probing: asyncio.Task[None] | None = None
@@ -207,6 +210,7 @@ class Database:
     async def _borrowed(self, timeout_s: float) -> AsyncIterator[Connection]:
         connection = None
         whole = False
+        began_s = asyncio.get_running_loop().time()
         with self._translated(lambda: connection is not None and timeout_s >= self._timeout_s):
             async with asyncio.timeout(timeout_s):
                 connection = await self._connections.take()
@@ -220,6 +224,7 @@ class Database:
                     raise
                 finally:
                     self._connections.give(connection, whole=whole)
+                    self._used(asyncio.get_running_loop().time() - began_s)
 
     @contextlib.contextmanager
     def _translated(self, had_all_its_time: Callable[[], bool]) -> Iterator[None]:

@@ -49,6 +49,10 @@ class Metrics:
         )  # fmt: skip
         self.bus_dropped = Counter("realtime_bus_dropped", "Publishes dropped because Redis was away.", registry=registry)
         self.bus_healthy = Gauge("realtime_bus_healthy", "1 while the bus carries.", registry=registry)
+        self.database_seconds = Histogram(
+            "realtime_database_seconds", "Time of one use of a database connection, with the wait for it.", buckets=_FAST_S,
+            registry=registry,
+        )  # fmt: skip
         self.database_healthy = Gauge("realtime_database_healthy", "1 unless PostgreSQL is known to be away.", registry=registry)
         self.database_healthy.set(1)
         self.loop_lag = Histogram(

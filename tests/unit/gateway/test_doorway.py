@@ -21,6 +21,14 @@ from tests.unit.gateway.test_handshake import TARGET, request
 class Peer(Transport):
     """A transport that knows where the connection came from."""
 
+    reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("192.0.2.7", 50_000) if name == "peername" else default
 
@@ -205,6 +213,37 @@ async def test_who_says_nothing_is_shown_out_and_who_came_later_has_time(house: 
     due.pop()()
     assert (len(one.doorway), due) == (0, [])  # nobody to look after, and no timer
     assert doorways.SILENCE_S >= 10
+
+
+async def test_a_crowd_is_let_in_by_turns_each_with_all_that_it_said(house: Houses) -> None:
+    one = house(client_address=lambda peer, forwarded: forwarded or peer)
+    sockets = [one.arrive(request(X_Forwarded_For=f"10.0.0.{number}")) for number in range(doorways.AT_ONCE)]
+    head = request()
+    late = one.arrive(head[:10], head[10:])
+    hasty = one.arrive(b"GET / HTTP/1.1\r\n", b"Host: a\r\n\r\n")
+    gone = one.arrive(request())
+    assert isinstance(gone.protocol, asyncio.Protocol)
+    gone.protocol.connection_lost(None)
+    assert all(socket.writes for socket in sockets)
+    assert (late.writes, one.https, len(one.sessions)) == ([], [], doorways.AT_ONCE)
+    await asyncio.sleep(0)
+    assert [http.read for http in one.https] == [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"]
+    assert (status(late), gone.writes) == (b"HTTP/1.1 101", [])
+    assert (len(one.sessions), len(one.doorway), hasty.writes) == (doorways.AT_ONCE + 1, 0, [])
+    await asyncio.sleep(0)
+    assert one.arrive(request()).writes  # nobody waits any more
+
+
+async def test_who_says_much_before_it_is_their_turn_is_not_read_from_meanwhile(house: Houses) -> None:
+    one = house(client_address=lambda peer, forwarded: forwarded or peer)
+    for number in range(doorways.AT_ONCE):
+        one.arrive(request(X_Forwarded_For=f"10.0.0.{number}"))
+    body = b"x" * 40_000
+    loud = one.arrive(b"POST / HTTP/1.1\r\n", body, body)
+    assert not loud.reading
+    await asyncio.sleep(0)
+    assert one.https[0].read == b"POST / HTTP/1.1\r\n" + body + body
+    assert loud.reading
 
 
 async def test_when_the_door_closes_the_silent_are_dropped_and_sessions_stay(house: Houses) -> None:

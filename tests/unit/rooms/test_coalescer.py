@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -27,6 +28,25 @@ async def test_a_hundred_questions_make_two_loads() -> None:
     assert rest == [key % 10 * 2 for key in range(1, 100)]
     assert len(loads) == 2
     assert coalescer.loads == 2
+
+
+async def test_loads_begin_a_pause_apart_and_the_first_after_a_rest_at_once() -> None:
+    began: list[float] = []
+    now = asyncio.get_running_loop().time
+
+    async def load(keys: Sequence[int]) -> list[int]:
+        began.append(now())
+        return list(keys)
+
+    coalescer = Coalescer[int, int](load, 3, pause_s=0.2)
+    asked_s = now()
+    for key in range(3):
+        await coalescer.get(key)
+    assert began[0] - asked_s < 0.1
+    assert all(later - earlier >= 0.19 for earlier, later in itertools.pairwise(began))
+    full_s = now()
+    await coalescer.get_many([1, 2, 3])  # as many as one load takes: nothing to wait for
+    assert began[-1] - full_s < 0.1
 
 
 async def test_a_key_in_flight_is_loaded_again_for_whoever_asks_later() -> None:
