@@ -46,6 +46,7 @@ from realtime.rooms.writer import Writer
 from realtime.store.accounts import AccountStore
 from realtime.store.events import EventStore
 from realtime.store.pool import Database
+from realtime.store.presence import PresenceStore
 from realtime.store.rooms import RoomStore
 from realtime.store.sessions import SessionStore
 from realtime.store.signing_keys import SigningKeyStore
@@ -109,7 +110,14 @@ class Node:
         # Presence names this run of the node, not the node: what a killed run left must not be taken for ours.
         this_run = f"{self.id}.{os.urandom(4).hex()}"
         self.presence = Presence(
-            this_run, Lease(redis_url, config.redis_prefix, this_run), nodes.presence_changed, time.monotonic
+            this_run,
+            Lease(redis_url, config.redis_prefix, this_run),
+            PresenceStore(self.database),
+            nodes.presence_changed,
+            nodes.chosen,
+            time.monotonic,
+            time.time,
+            config.presence_room_members,
         )
         codec = EventCodec(event_frame, event_of)
         self.feeds = Feeds(
@@ -208,6 +216,7 @@ class Node:
         services = Services(
             accounts=self.accounts,
             administration=self.administration,
+            presence=self.presence,
             rooms=self.rooms,
             users=users,
             health=self._health,

@@ -77,6 +77,9 @@ class Config:
     feed_memory_events: int = _setting(500, "last events of a live room kept in memory", at_least=0)
     feed_memory_bytes: int = _setting(1 << 19, "and how many bytes of them", "bytes", at_least=0)
     feeds_memory_bytes: int = _setting(256 << 20, "and of all rooms together; the quietest go first", "bytes", at_least=0)
+    presence_room_members: int = _setting(
+        100, "members of a room up to which each is shown; larger rooms show how many are there", at_least=0, at_most=1000
+    )
     resume_max_events: int = _setting(1000, "missed events a subscription brings; more: `reset`", at_least=1)
     extensions: str = _setting("", "functions that add Socket.IO namespaces, as module:function, joined by commas")
     cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")

@@ -112,6 +112,40 @@ class Principal:
     expires_at_s: int
 
 
+class Status(enum.StrEnum):
+    """What others see of somebody."""
+
+    ONLINE = "online"
+    AWAY = "away"
+    DND = "dnd"
+    OFFLINE = "offline"
+
+
+class Choice(enum.StrEnum):
+    """What somebody wants others to see while they are there."""
+
+    ONLINE = "online"
+    AWAY = "away"
+    DND = "dnd"
+    INVISIBLE = "invisible"
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceSetting:
+    """What somebody chose, on all devices.
+
+    Args:
+        text: In their own words.
+        text_until_s: When the text is over, Unix seconds; None: never.
+        version: Grows with each change.
+    """
+
+    choice: Choice = Choice.ONLINE
+    text: str = ""
+    text_until_s: float | None = None
+    version: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """A room as one user sees it; `role` is None for somebody who is not a member."""

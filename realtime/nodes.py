@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from realtime.contract.rest import MAX_SEQ
-from realtime.model import RoomId, SessionId, UserId
+from realtime.gateway.dispatch import own_presence
+from realtime.model import Choice, PresenceSetting, RoomId, SessionId, UserId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -50,12 +51,22 @@ class PresenceChanged(_Message, frozen=True):
     change: bytes
 
 
+class Chosen(_Message, frozen=True):
+    """What somebody chose to show of themselves (`model.PresenceSetting`)."""
+
+    user: str
+    choice: Choice
+    text: str
+    text_until_s: float | None
+    version: int
+
+
 class Gap(_Message, frozen=True):
     """The sender could not send for a while: compare with the store now."""
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(SessionOver | Told | Expelled | PresenceChanged | Gap).decode
+_decode = msgspec.json.Decoder(SessionOver | Told | Expelled | PresenceChanged | Chosen | Gap).decode
 
 
 class Nodes:
@@ -92,6 +103,11 @@ class Nodes:
     def presence_changed(self, change: bytes) -> None:
         self._publish(_encode(PresenceChanged(change)))
 
+    def chosen(self, user: UserId, setting: PresenceSetting) -> None:
+        """Show on the other nodes what somebody chose, and tell all their connections."""
+        self._publish(_encode(Chosen(user, setting.choice, setting.text, setting.text_until_s, setting.version)))
+        self.tell(user, "presence", own_presence(setting))
+
     # -- in ---------------------------------------------------------------------------------------
 
     def events(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
@@ -122,6 +138,9 @@ class Nodes:
             self.dispatch.expel(UserId(found.user), RoomId(found.room), found.reason, found.seq)
         elif isinstance(found, PresenceChanged):
             self.presence.received(found.change)
+        elif isinstance(found, Chosen):
+            setting = PresenceSetting(found.choice, found.text, found.text_until_s, found.version)
+            self.presence.chosen(UserId(found.user), setting)
         else:
             self.feeds.compare_soon()
             self.ended.read_soon()

@@ -124,6 +124,7 @@ class Nodes:
         self.urls = urls
         self.redis = redis
         self.running: list[Node] = []
+        self.apis: list[Api] = []
         self._stack = stack
         self._stacks: list[contextlib.AsyncExitStack] = []
         self._http = http
@@ -136,7 +137,8 @@ class Nodes:
         node, url = await stack.enter_async_context(started(self.urls, self.redis, **settings))
         self.running.append(node)
         self._stacks.append(stack)
-        return Api(self._http, url)
+        self.apis.append(Api(self._http, url))
+        return self.apis[-1]
 
     async def stop(self, index: int) -> None:
         """Stop a node, as SIGTERM does."""

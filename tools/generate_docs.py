@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DOCS = ROOT / "docs"
 OBJECTS: tuple[type[msgspec.Struct], ...] = (
     types.Error, types.User, types.Room, socket.Limits, socket.RoomSince, socket.RoomRef, socket.SubscribedRoom,
-    socket.PresenceOf,
+    socket.PresenceOf, socket.RoomCount, types.OwnPresence,
 )  # fmt: skip
 NOTICE = "<!-- Made by tools/generate_docs.py from the code. Do not edit: change the code and run `make docs`. -->"
 _BIGGEST = rest.MAX_SEQ  # a bound that nobody meets is not worth a word
@@ -200,6 +200,8 @@ def _bounds(schema: dict[str, Any], said: str) -> str:
 
 
 _NAMED = {
+    "Choice": "`online`, `away`, `dnd`, `invisible`",
+    "Status": "`online`, `away`, `dnd`, `offline`",
     "Role": "`owner`, `admin`, `member`",
     "RoomKind": "`public`, `private`, `direct`",
     **{one.__name__: f"[{one.__name__}](#{one.__name__.lower()})" for one in OBJECTS},

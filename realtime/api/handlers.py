@@ -8,7 +8,7 @@ import msgspec
 
 from realtime.api.route import Call, NoInput, Reply
 from realtime.contract import rest
-from realtime.contract.types import Account, Answer, Ban, Member, Room, User, time
+from realtime.contract.types import Account, Answer, Ban, Member, OwnPresence, Room, User, time
 from realtime.errors import InvalidRequest
 from realtime.model import UserId, is_uuid
 
@@ -61,6 +61,18 @@ async def logout(call: Call[rest.LogoutRequest, NoInput]) -> Reply:
 async def me(call: Call[NoInput, NoInput]) -> Reply:
     user = call.user
     return Reply(200, _account(user, await call.services.accounts.is_admin(user.id)))
+
+
+async def my_presence(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, OwnPresence.of(await call.services.presence.setting(call.user_id)))
+
+
+async def choose_presence(call: Call[rest.ChoosePresence, NoInput]) -> Reply:
+    body = call.body
+    if body.text_expires_in_s is not None and not body.text:
+        raise InvalidRequest("An expiry is of a text.", field="$.text_expires_in_s")
+    chosen = await call.services.presence.choose(call.user_id, body.status, body.text, body.text_expires_in_s)
+    return Reply(200, OwnPresence.of(chosen))
 
 
 async def change_password(call: Call[rest.ChangePassword, NoInput]) -> Reply:

@@ -10,7 +10,22 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from realtime.contract import rest
-    from realtime.model import Account, Ban, Event, Member, Principal, Role, Room, RoomKind, Session, SessionId, User, UserId
+    from realtime.model import (
+        Account,
+        Ban,
+        Choice,
+        Event,
+        Member,
+        PresenceSetting,
+        Principal,
+        Role,
+        Room,
+        RoomKind,
+        Session,
+        SessionId,
+        User,
+        UserId,
+    )
 
 
 class SignedIn(Protocol):
@@ -142,6 +157,15 @@ class Rooms(Protocol):
     async def events(self, user: UserId, room: str, since: int, limit: int, /) -> EventPage: ...
 
 
+class Presence(Protocol):
+    """What people choose to show of themselves. What is None stays."""
+
+    async def setting(self, user: UserId, /) -> PresenceSetting: ...
+    async def choose(
+        self, user: UserId, choice: Choice | None, text: str | None, text_life_s: float | None, /
+    ) -> PresenceSetting: ...
+
+
 class Users(Protocol):
     """Reads users. Those that do not exist are left out."""
 
@@ -154,7 +178,7 @@ class Services:
     """Everything the routes call.
 
     Args:
-        accounts, administration, rooms, users: The services.
+        accounts, administration, presence, rooms, users: The services.
         health: Tells whether this node can serve; bounded by the caller to `READY_TIMEOUT_S`.
         metrics: Returns the page for Prometheus and its content type.
         admit_send: Takes one from the user's budget of sends, the same as for sends over a socket.
@@ -164,6 +188,7 @@ class Services:
 
     accounts: Accounts
     administration: Administration
+    presence: Presence
     rooms: Rooms
     users: Users
     health: Callable[[], Awaitable[rest.Health]]

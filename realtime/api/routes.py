@@ -8,7 +8,7 @@ from realtime import errors
 from realtime.api import handlers
 from realtime.api.route import Auth, Route
 from realtime.contract import rest
-from realtime.contract.types import Account, Ban, Member, Room
+from realtime.contract.types import Account, Ban, Member, OwnPresence, Room
 
 PREFIX = "/api/v1"
 
@@ -73,6 +73,26 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         summary="Tell who the access token speaks for, and whether they look after the server.",
         handler=handlers.me,
         answers={200: Account},
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/me/presence",
+        name="my_presence",
+        tag="Users",
+        summary="Tell what one chose to show of oneself.",
+        handler=handlers.my_presence,
+        answers={200: OwnPresence},
+    ),
+    Route(
+        method="PATCH",
+        path=f"{PREFIX}/me/presence",
+        name="choose_presence",
+        tag="Users",
+        summary="Choose what others see of oneself, on all devices.",
+        handler=handlers.choose_presence,
+        body=rest.ChoosePresence,
+        answers={200: OwnPresence},
+        errors=(errors.RateLimited,),
     ),
     Route(
         method="POST",

@@ -25,6 +25,8 @@ from realtime.contract.types import (
     RoomId,
     RoomName,
     Since,
+    StatusLife,
+    StatusText,
     Time,
     User,
     UserId,
@@ -97,6 +99,14 @@ class Sessions(Answer):
     """Open sessions, the one used last first."""
 
     sessions: list[Session]
+
+
+class ChoosePresence(Request):
+    """Choose what others see of you, on all devices. What is left out stays."""
+
+    status: model.Choice | None = None
+    text: StatusText | None = None
+    text_expires_in_s: StatusLife | None = None
 
 
 class ListAccounts(Request):

@@ -10,17 +10,21 @@ from msgspec import Meta
 from realtime import model
 from realtime.contract import events
 from realtime.contract.types import (
+    MAX_WATCHED_ROOMS,
     MAX_WATCHED_USERS,
     Answer,
     Body,
     ClientId,
     Error,
+    OwnPresence,
     Request,
     Room,
     RoomId,
     Seq,
     SignalKind,
     Since,
+    StatusLife,
+    StatusText,
     Time,
     User,
     UserId,
@@ -92,10 +96,28 @@ class Signal(Request):
     data: Any = None
 
 
+class PresenceSet(Request):
+    """Choose what others see of you, on all devices (`status`, `text`), or say that this one is idle. What is left out stays.
+
+    `status`: `invisible` is for everybody else the same as not being there. `idle` is of this connection; whoever is online is
+    shown as away when all their connections are idle.
+    """
+
+    status: model.Choice | None = None
+    text: StatusText | None = None
+    text_expires_in_s: StatusLife | None = None
+    idle: bool | None = None
+
+
 class PresenceWatch(Request):
-    """Watch these users (this replaces the list watched before): a snapshot follows, then changes."""
+    """Watch these users and rooms (this replaces what was watched before): a snapshot follows, then changes.
+
+    `rooms`: subscribed ones. Of a small room every member is watched, of a large one their number. When somebody joins, watch
+    again.
+    """
 
     users: Annotated[list[UserId], Meta(max_length=MAX_WATCHED_USERS)]
+    rooms: Annotated[list[RoomId], Meta(max_length=MAX_WATCHED_ROOMS)] = msgspec.field(default_factory=list)
 
 
 class AuthRefresh(Request):
@@ -141,6 +163,12 @@ class Subscribed(Ok, kw_only=True):
     rooms: list[SubscribedRoom]
 
 
+class PresenceChosen(Ok, kw_only=True):
+    """What is chosen now; left out where only `idle` was said."""
+
+    presence: OwnPresence | None = None
+
+
 class Refreshed(Ok, kw_only=True):
     expires_in: Annotated[int, Meta(description="Seconds until the new token expires.")]
 
@@ -179,17 +207,32 @@ class SignalEmitted(Answer):
 
 
 class Presence(Answer):
-    """Who of the watched users is there. `snapshot` marks the first one after `presence.watch`."""
+    """How the watched users are. `snapshot` marks the first one after `presence.watch`: it takes the place of all before.
+
+    `rooms`: how many members of the watched large rooms are there. `own`: what you chose, on whatever device.
+    """
 
     users: list[PresenceOf]
+    rooms: list[RoomCount] = msgspec.field(default_factory=list)
+    own: OwnPresence | None = None
     snapshot: bool = False
 
 
 class PresenceOf(Answer):
-    """One user: there on some device, or not."""
+    """One user as others see them. `text`: in their own words. `last_seen_at`: of who is not there, where it is known."""
 
     user: str
-    status: Literal["online", "offline"]
+    status: model.Status
+    text: str | None = None
+    text_expires_at: Time | None = None
+    last_seen_at: Time | None = None
+
+
+class RoomCount(Answer):
+    """How many members of a room are there."""
+
+    room: str
+    online: int
 
 
 class RoomReset(Answer):
@@ -232,6 +275,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Answer]]] = {
     "message.edit": (MessageEdit, Appended),
     "message.delete": (MessageDelete, Appended),
     "signal": (Signal, Ok),
+    "presence.set": (PresenceSet, PresenceChosen),
     "presence.watch": (PresenceWatch, Ok),
     "auth.refresh": (AuthRefresh, Refreshed),
 }

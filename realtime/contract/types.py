@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,13 @@ from msgspec import Meta
 from realtime import model
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from realtime.errors import RealtimeError
 
 MAX_BODY_CHARS = 8_000
 MAX_WATCHED_USERS = 200
+MAX_WATCHED_ROOMS = 20
+MAX_STATUS_CHARS = 140
+MAX_STATUS_LIFE_S = 30 * 86_400
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
 
@@ -69,6 +71,20 @@ Password = Annotated[str, Meta(min_length=8, max_length=256, description="8–25
 SignalKind = Annotated[
     str,
     Meta(min_length=1, max_length=32, pattern=rf"^[a-z][a-z0-9_.-]*{_END}", description="`typing`, `cursor`, or the app's own."),
+]
+StatusText = Annotated[
+    str,
+    Meta(
+        max_length=MAX_STATUS_CHARS,
+        pattern=rf"^[^\x00-\x1f\x7f]*{_END}",
+        description="One line of at most 140 characters; empty: none.",
+    ),
+]
+StatusLife = Annotated[
+    int,
+    Meta(
+        ge=1, le=MAX_STATUS_LIFE_S, description="Seconds from now after which the text is over; without it: until it is changed."
+    ),
 ]
 Time = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", extra_json_schema={"format": "date-time"})]
 
@@ -164,6 +180,18 @@ class Ban(Answer):
         return cls(user=User.of(ban.user), by=ban.actor, at=time(ban.at))
 
 
+class OwnPresence(Answer):
+    """What one chose to show, on all devices. `invisible`: for everybody else the same as not being there."""
+
+    status: model.Choice
+    text: str = ""
+    text_expires_at: Time | None = None
+
+    @classmethod
+    def of(cls, setting: model.PresenceSetting) -> OwnPresence:
+        return cls(status=setting.choice, text=setting.text, text_expires_at=unix_time(setting.text_until_s))
+
+
 class Error(Answer):
     """Why a request was refused. Branch on `code`; `message` is for people."""
 
@@ -188,3 +216,8 @@ class Error(Answer):
 def time(at: datetime) -> str:
     """Write a time for the wire. Cached, since all events of one batch share theirs."""
     return model.rfc3339(at)
+
+
+def unix_time(at_s: float | None) -> str | None:
+    """Write Unix seconds for the wire; None stays None."""
+    return None if at_s is None else model.rfc3339(datetime.fromtimestamp(at_s, UTC))

@@ -17,7 +17,7 @@ import msgspec
 from realtime import errors
 from realtime.contract import socket
 from realtime.contract.decode import decode
-from realtime.contract.types import Error, Room, User, time
+from realtime.contract.types import Error, OwnPresence, Room, User, time
 from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.hub import Hub
 from realtime.gateway.peer import Peer
@@ -27,6 +27,7 @@ from realtime.rooms.writer import Committed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import TypeAlias
 
     from realtime import model
     from realtime.auth.service import Accounts
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from realtime.rooms.feeds import Feeds, Subscribed
     from realtime.rooms.frames import EventCodec
     from realtime.rooms.service import Rooms
+
+    Finish: TypeAlias = Callable[[Callable[[bytes], None]], None]
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +117,7 @@ class Dispatch:
         self._clock = clock
         self._requested = requested
         self._requests = requests
+        self._choose = self._queued(self._choose_presence)
         self._handlers: dict[str, Callable[[Call, Any], None]] = {
             "message.send": self._send,
             "message.edit": self._edit,
@@ -121,7 +125,8 @@ class Dispatch:
             "signal": self._signal,
             "room.subscribe": self._queued(self._subscribe),
             "room.unsubscribe": self._queued(self._unsubscribe),
-            "presence.watch": self._watch,
+            "presence.set": self._set_presence,
+            "presence.watch": self._queued(self._watch),
             "auth.refresh": self._refresh,
         }
 
@@ -137,7 +142,7 @@ class Dispatch:
         return principal
 
     def connected(self, connection: Connection) -> None:
-        peer = connection.app = Peer(connection)
+        peer = connection.app = Peer(connection, self._presence.lost_room)
         self._hub.add(peer)
         self._presence.connected(peer.user)
         principal = connection.principal
@@ -155,7 +160,7 @@ class Dispatch:
         peer.waiting.clear()
         self._hub.discard(peer)
         self._presence.unwatch(peer)
-        self._presence.disconnected(peer.user)
+        self._presence.disconnected(peer.user, idle=peer.idle)
 
     def guest_came(self, connection: Connection) -> None:
         self._hub.admit(connection)
@@ -192,8 +197,12 @@ class Dispatch:
         if call.packet_id is not None:
             call.peer.connection.ack(call.packet_id, _encode(socket.Refused(error=Error.of(error))))
 
-    def _queued(self, serve: Callable[[Peer, Any], Coroutine[None, None, Callable[[], bytes]]]) -> Callable[[Call, Any], None]:
-        """Make a handler that runs after the connection's earlier queued requests."""
+    def _queued(self, serve: Callable[[Peer, Any], Coroutine[None, None, Finish]]) -> Callable[[Call, Any], None]:
+        """Make a handler that runs after the connection's earlier queued requests.
+
+        Args:
+            serve: Returns what is still to be done in the turn of the ack: it is called with what sends that.
+        """
 
         def handler(call: Call, request: Any) -> None:
             peer = call.peer
@@ -205,12 +214,12 @@ class Dispatch:
 
         return handler
 
-    async def _run(self, call: Call, serving: Coroutine[None, None, Callable[[], bytes]]) -> None:
+    async def _run(self, call: Call, serving: Coroutine[None, None, Finish]) -> None:
         try:
-            answer = await serving
+            finish = await serving
             # No await between the service's return and the ack: live events must come behind it.
             if not call.peer.closed:
-                self._ack(call, answer())
+                finish(partial(self._ack, call))
         except errors.RealtimeError as error:
             self._refuse(call, error)
         except Exception:
@@ -267,7 +276,7 @@ class Dispatch:
 
     # -- rooms ------------------------------------------------------------------------------------
 
-    async def _subscribe(self, peer: Peer, request: socket.RoomSubscribe) -> Callable[[], bytes]:
+    async def _subscribe(self, peer: Peer, request: socket.RoomSubscribe) -> Finish:
         wanted = {RoomId(one.room): one.since for one in request.rooms}
         if len(peer.rooms | wanted.keys()) > self._limits.subscriptions:
             raise errors.TooManySubscriptions
@@ -279,7 +288,7 @@ class Dispatch:
         answers = {one.room: self._subscribed(one) for one in found}
         unknown = Error.of(errors.RoomNotFound())
         rooms = [answers.get(room) or socket.SubscribedRoom(room=room, error=unknown) for room in wanted]
-        return lambda: _encode(socket.Subscribed(rooms=rooms))
+        return lambda ack: ack(_encode(socket.Subscribed(rooms=rooms)))
 
     def _subscribed(self, one: Subscribed) -> socket.SubscribedRoom:
         if one.error is not None:
@@ -289,20 +298,47 @@ class Dispatch:
         events: list[Any] = [msgspec.Raw(self._codec.json(frame)) for frame in one.frames]
         return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, events=events)
 
-    async def _unsubscribe(self, peer: Peer, request: socket.RoomUnsubscribe) -> Callable[[], bytes]:
+    async def _unsubscribe(self, peer: Peer, request: socket.RoomUnsubscribe) -> Finish:
         for one in request.rooms:
             room = RoomId(one if isinstance(one, str) else one.room)
             peer.rooms.discard(room)
             peer.signals.pop(room, None)
             self._feeds.unsubscribe(peer, room)
-        return lambda: _OK
+            self._presence.unwatch_room(peer, room)
+        return lambda ack: ack(_OK)
 
     # -- presence and tokens ----------------------------------------------------------------------
 
-    def _watch(self, call: Call, request: socket.PresenceWatch) -> None:
-        self._ack(call, _OK)
+    async def _watch(self, peer: Peer, request: socket.PresenceWatch) -> Finish:
+        rooms = [RoomId(room) for room in dict.fromkeys(request.rooms)]
+        if not peer.rooms.issuperset(rooms):
+            raise errors.NotSubscribed
+        sight = await self._presence.look([UserId(user) for user in dict.fromkeys(request.users)], rooms)
+
+        def finish(ack: Callable[[bytes], None]) -> None:
+            ack(_OK)
+            views, counts = self._presence.watch(peer, sight, peer.rooms)
+            peer.presence(views, counts, snapshot=True)
+
+        return finish
+
+    def _set_presence(self, call: Call, request: socket.PresenceSet) -> None:
         peer = call.peer
-        peer.presence(self._presence.watch(peer, [UserId(user) for user in request.users]), snapshot=True)
+        if request.status is None and request.text is None and request.idle is None:
+            raise errors.InvalidRequest("Nothing is chosen: give a status, a text, or whether you are idle.")
+        if request.text_expires_in_s is not None and not request.text:
+            raise errors.InvalidRequest("An expiry is of a text.", field="$.text_expires_in_s")
+        if request.idle is not None and request.idle is not peer.idle:
+            peer.idle = request.idle
+            self._presence.set_idle(peer.user, idle=peer.idle)
+        if request.status is None and request.text is None:
+            self._ack(call, _encode(socket.PresenceChosen()))
+        else:
+            self._choose(call, request)
+
+    async def _choose_presence(self, peer: Peer, request: socket.PresenceSet) -> Finish:
+        setting = await self._presence.choose(peer.user, request.status, request.text, request.text_expires_in_s)
+        return lambda ack: ack(_encode(socket.PresenceChosen(presence=OwnPresence.of(setting))))
 
     def _refresh(self, call: Call, request: socket.AuthRefresh) -> None:
         peer = call.peer
@@ -321,6 +357,7 @@ class Dispatch:
 
     def expel(self, user: UserId, room: RoomId, reason: str, seq: int) -> None:
         """Stop a room for all connections of a user on this node, and tell those that did not receive it too."""
+        self._presence.departed(user, room)
         others = [peer for peer in self._hub.of_user(user) if room not in peer.rooms]
         self._feeds.expel(room, user, reason, seq)
         for peer in others:
@@ -338,6 +375,11 @@ class Dispatch:
         for after_s, peer in leaving:
             peer.emit("server.drain", socket.ServerDrain(reconnect_after_ms=int(after_s * 1000)))
         return leaving
+
+
+def own_presence(setting: model.PresenceSetting) -> bytes:
+    """Encode the payload of `presence` that tells people what they chose themselves."""
+    return _encode(socket.Presence(users=[], own=OwnPresence.of(setting)))
 
 
 def room_added(room: model.Room) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from realtime.contract import socket
+from realtime.contract.types import unix_time
 from realtime.limits import TokenBucket
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from realtime.gateway.connection import Connection
     from realtime.model import RoomId, SessionId, UserId
+    from realtime.presence.state import View
 
 _encode = msgspec.json.Encoder().encode
 _REASONS: dict[str, Literal["removed", "banned"]] = {"removed": "removed", "banned": "banned"}
@@ -25,12 +27,18 @@ class Peer:
 
     Args:
         connection: Authenticated.
+        lost: Called with a room that it may receive no more.
+
+    Attributes:
+        idle: Whether the client says that nobody is looking.
     """
 
-    __slots__ = ("closed", "connection", "rooms", "session", "signals", "tail", "user", "waiting")
+    __slots__ = ("_lost", "closed", "connection", "idle", "rooms", "session", "signals", "tail", "user", "waiting")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, lost: Callable[[Peer, RoomId], None]) -> None:
         self.connection = connection
+        self._lost = lost
+        self.idle = False
         self.user: UserId = connection.principal.user.id
         self.session: SessionId = connection.principal.session
         self.rooms: set[RoomId] = set()
@@ -50,12 +58,23 @@ class Peer:
         """Say that nothing of the room follows."""
         self.rooms.discard(room)
         self.signals.pop(room, None)
+        self._lost(self, room)
         self.emit("room.removed", socket.RoomRemoved(room=room, reason=_REASONS.get(reason, "left")))
 
-    def presence(self, changes: Sequence[tuple[str, bool]], snapshot: bool = False) -> None:
-        """Tell who of the watched users came or went."""
-        users = [socket.PresenceOf(user=user, status="online" if online else "offline") for user, online in changes]
-        self.emit("presence", socket.Presence(users=users, snapshot=snapshot))
+    def presence(self, views: Sequence[View], counts: Sequence[tuple[RoomId, int]], *, snapshot: bool = False) -> None:
+        """Tell how watched users are, and how many are there in watched rooms."""
+        users = [
+            socket.PresenceOf(
+                user=one.user,
+                status=one.status,
+                text=one.text or None,
+                text_expires_at=unix_time(one.text_until_s),
+                last_seen_at=unix_time(one.last_seen_s),
+            )
+            for one in views
+        ]
+        rooms = [socket.RoomCount(room=room, online=online) for room, online in counts]
+        self.emit("presence", socket.Presence(users=users, rooms=rooms, snapshot=snapshot))
 
     def signal_wait_s(self, room: RoomId, rate_per_s: float, now_s: float) -> float:
         """Take one signal from the room's budget on this connection; return seconds to wait when it is used up."""

@@ -1,22 +1,26 @@
-"""Presence: counts this node's connections, tells the other nodes, and tells those who watch."""
+"""Presence: what this node's connections mean for others, told to the other nodes and to those who watch."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from realtime import tasks
-from realtime.model import UserId
+from realtime import errors, tasks
+from realtime.limits import Buckets
+from realtime.model import Choice, PresenceSetting, RoomId, Status, UserId, is_uuid
 from realtime.presence.lease import FAILURES, LEASE_S
-from realtime.presence.state import PresenceState
+from realtime.presence.state import PLAIN, Entry, PresenceState, View
+from realtime.presence.watches import Watches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from realtime.presence.lease import Lease
+    from realtime.presence.watches import News, Watcher
+    from realtime.store.presence import PresenceStore
 
 logger = logging.getLogger(__name__)
 
@@ -25,26 +29,53 @@ GRACE_S = 5.0
 RENEW_S = 5.0
 SETTLE_S = 0.05
 """Changes within this time go out together."""
-
-
-class Watcher(Protocol):
-    """A connection that watches users. Must not raise."""
-
-    def presence(self, changes: Sequence[tuple[str, bool]], /) -> None: ...
+CHOICES_S = 10.0
+"""How often the store is asked what people chose elsewhere: what was told of it may have been lost."""
+_CHOICES_MARGIN_S = 60.0  # how long a change may take to show in the store
+_RETRY_S = 1.0
+_USERS_AT_ONCE = 1000
+_SEEN_AT_MOST = 100_000  # departures that wait for the store
+_COUNT_S = 1.0
+_MEMBERS_S = 60.0  # how old the members of a counted room may be
+_MEMBERS_AT_MOST = 100_000
+_INVISIBLE_AT_MOST = 100_000
+_ROOMS_AT_MOST = 200  # that are counted on one node
 
 
 class Change(msgspec.Struct, array_like=True):
-    """What a node tells the others: the number of this change, who came and who went. Nobody: a sign of life."""
+    """What a node tells the others: the number of this change, who came and who went. Nobody: a sign of life.
+
+    `joined` names also those whose entry changed; `entries` has what there is to say of them, and `seen` when those who left
+    were last seen (Unix seconds). The version before knows neither: for it people are there, or not.
+    """
 
     node: str
     version: int
     joined: list[str]
     left: list[str]
     gone: bool = False
+    entries: dict[str, Entry] = {}
+    seen: dict[str, float] = {}
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Change).decode
+
+
+class Sight(NamedTuple):
+    """What somebody wants to watch.
+
+    Args:
+        named: Users by their ids.
+        members: Those of small rooms.
+        counted: Large rooms.
+        last_seen_s: As the store says, Unix seconds, of some who are not there.
+    """
+
+    named: Sequence[UserId]
+    members: dict[RoomId, list[UserId]]
+    counted: list[RoomId]
+    last_seen_s: dict[UserId, float | None]
 
 
 class Presence:
@@ -53,37 +84,63 @@ class Presence:
     Args:
         node: This node.
         lease: Where nodes find each other.
+        store: What people chose, when they were last seen, and who is in a room.
         publish: Sends a message to all nodes; may be lost.
+        tell_choice: Makes known, elsewhere and to the user's own connections, what somebody chose.
         clock: Monotonic seconds.
+        wall: Unix seconds.
+        room_members: How many members of a room are watched one by one; larger rooms are counted.
     """
 
-    def __init__(self, node: str, lease: Lease, publish: Callable[[bytes], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        node: str,
+        lease: Lease,
+        store: PresenceStore,
+        publish: Callable[[bytes], None],
+        tell_choice: Callable[[UserId, PresenceSetting], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        room_members: int = 100,
+    ) -> None:
         self._node = node
         self._lease = lease
+        self._store = store
         self._publish = publish
+        self._tell_choice = tell_choice
+        self._choices = Buckets(1.0, 10)
         self._clock = clock
+        self._wall = wall
+        self._room_members = room_members
         self._state = PresenceState()
+        self._watches = Watches()
         self._version = 0  # of what the others were told
         self._own_changes = 0
         self._connections: dict[UserId, int] = {}
+        self._idle: dict[UserId, int] = {}  # how many of them
+        self._settings: dict[UserId, PresenceSetting] = {}  # of those who are connected here
+        self._invisible: set[UserId] = set()  # of all, for when the store does not answer
+        self._unread: dict[UserId, None] = {}  # whose setting is not known: they are not shown before it is
         self._leaving: dict[UserId, asyncio.TimerHandle] = {}
-        self._present: set[UserId] = set()
-        self._joined: set[UserId] = set()
-        self._left: set[UserId] = set()
-        self._watchers: dict[UserId, set[Watcher]] = {}
-        self._watching: dict[Watcher, list[UserId]] = {}
+        self._shown: dict[UserId, Entry] = {}
+        self._came: dict[UserId, Entry] = {}  # what the others are to be told
+        self._left: dict[UserId, float] = {}
+        self._seen: dict[UserId, float] = {}  # what the store is to be told
+        self._counts: dict[RoomId, _Count] = {}
         self._unsynced: set[str] = set()
         self._rewrite = True
-        self._changed = asyncio.Event()
+        self._changed, self._asked, self._went = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Learn of the other nodes, as far as Redis answers, and start telling them of this one."""
-        self._state.replace(self._node, set(), 0, float("inf"))
+        """Learn of the other nodes, as far as Redis answers, and start telling them of this one. Raises Unavailable."""
+        self._state.replace(self._node, {}, 0, float("inf"))
+        self._invisible = await self._store.invisible(_INVISIBLE_AT_MOST)
         await self._find_others()
-        self._tasks = [asyncio.create_task(self._tell()), asyncio.create_task(self._keep())]
+        work = (self._tell(), self._keep(), self._read_settings(), self._follow_choices(), self._write_seen(), self._count())
+        self._tasks = [asyncio.create_task(one) for one in work]
 
     async def close(self) -> None:
         """Say that this node goes, and give the lease back."""
@@ -96,66 +153,280 @@ class Presence:
         except FAILURES:
             logger.info("the lease could not be given back; it runs out in %.0f s", LEASE_S)
         await self._lease.close()
+        if not [node for node in self._state.nodes if node != self._node]:
+            # Nobody is left who would see them go.
+            self._seen.update(dict.fromkeys(self._shown, self._wall()))
+        await self._store_seen()
+
+    @property
+    def online(self) -> int:
+        """How many users are there, as far as others may know."""
+        return len(self._state.users)
 
     # -- this node's connections ------------------------------------------------------------------
 
     def connected(self, user: UserId) -> None:
         self._connections[user] = self._connections.get(user, 0) + 1
-        leaving = self._leaving.pop(user, None)
-        if leaving is not None:
-            leaving.cancel()
-        if user not in self._present:
-            self._set(user, present=True)
+        if user in self._settings:
+            self._refresh(user)
+        else:
+            self._unread[user] = None
+            self._asked.set()
 
-    def disconnected(self, user: UserId) -> None:
+    def disconnected(self, user: UserId, *, idle: bool = False) -> None:
+        if idle:
+            self.set_idle(user, idle=False)
         count = self._connections[user] - 1
         if count:
             self._connections[user] = count
         else:
             del self._connections[user]
-            self._leaving[user] = asyncio.get_running_loop().call_later(GRACE_S, self._leave, user)
+            self._unread.pop(user, None)
+        self._refresh(user)
 
-    def _leave(self, user: UserId) -> None:
+    def set_idle(self, user: UserId, *, idle: bool) -> None:
+        """Take note that one connection of a user became idle, or is not any more."""
+        count = self._idle.get(user, 0) + (1 if idle else -1)
+        if count:
+            self._idle[user] = count
+        else:
+            del self._idle[user]
+        self._refresh(user)
+
+    def chosen(self, user: UserId, setting: PresenceSetting) -> None:
+        """Take what a user chose, here or on another node."""
+        if setting.choice is not Choice.INVISIBLE:
+            self._invisible.discard(user)
+        elif len(self._invisible) < _INVISIBLE_AT_MOST:
+            self._invisible.add(user)
+        known = self._settings.get(user)
+        if known is not None and setting.version > known.version:
+            self._settings[user] = setting
+            self._refresh(user)
+
+    def _refresh(self, user: UserId) -> None:
+        """Show the user as they want it; who has no connection left, or became invisible, goes after the grace."""
+        setting = self._settings.get(user)
+        if setting is None:
+            return
+        count = self._connections.get(user, 0)
+        if count and setting.choice is not Choice.INVISIBLE:
+            leaving = self._leaving.pop(user, None)
+            if leaving is not None:
+                leaving.cancel()
+            idle = self._idle.get(user, 0) == count
+            entry = Entry(setting.choice, idle, setting.text, setting.text_until_s, setting.version)
+            if setting == _UNSET:
+                entry = _IDLE if idle else PLAIN
+            if self._shown.get(user) != entry:
+                self._show(user, entry)
+        elif user in self._shown:
+            if user not in self._leaving:
+                self._leaving[user] = asyncio.get_running_loop().call_later(GRACE_S, self._leave, user, self._wall())
+        elif not count:
+            del self._settings[user]
+
+    def _show(self, user: UserId, entry: Entry) -> None:
+        self._shown[user] = self._came[user] = entry
+        self._left.pop(user, None)
+        self._own_change({user: entry}, {})
+
+    def _leave(self, user: UserId, seen_s: float) -> None:
         del self._leaving[user]
-        self._set(user, present=False)
+        del self._shown[user]
+        self._came.pop(user, None)
+        self._left[user] = seen_s
+        self._own_change({}, {user: seen_s})
+        if user not in self._state:
+            self._saw(user, seen_s)
+        if user not in self._connections:
+            del self._settings[user]
 
-    def _set(self, user: UserId, *, present: bool) -> None:
-        (self._present.add if present else self._present.discard)(user)
-        (self._joined if present else self._left).add(user)
-        (self._left if present else self._joined).discard(user)
-        self._changed.set()
+    def _own_change(self, shown: dict[UserId, Entry], left: dict[UserId, float]) -> None:
         # Who watches on this node need not wait until the others are told.
+        self._changed.set()
         self._own_changes += 1
-        who, nobody = {user}, set[UserId]()
-        joined, left = (who, nobody) if present else (nobody, who)
-        self._notify(self._state.change(self._node, joined, left, self._own_changes, float("inf")) or ())
+        self._note(self._state.change(self._node, shown, left, self._own_changes, float("inf")) or ())
+
+    def _saw(self, user: UserId, seen_s: float) -> None:
+        if len(self._seen) < _SEEN_AT_MOST:
+            self._seen[user] = max(seen_s, self._seen.get(user, 0.0))
+            self._went.set()
+
+    # -- what people chose ------------------------------------------------------------------------
+
+    async def setting(self, user: UserId) -> PresenceSetting:
+        """Return what a user chose. Raises Unavailable."""
+        known = (await self._store.read([user])).get(user)
+        return _over(known.setting, self._wall()) if known else _UNSET
+
+    async def choose(self, user: UserId, choice: Choice | None, text: str | None, text_life_s: float | None) -> PresenceSetting:
+        """Store what a user chose, and show it everywhere; what is None stays.
+
+        Raises:
+            RateLimited: too often.
+            Unavailable: it may be stored.
+        """
+        wait_s = self._choices.take(user, self._clock())
+        if wait_s > 0:
+            raise errors.RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
+        setting = await self._store.choose(user, choice, text, text_life_s)
+        self.chosen(user, setting)
+        self._tell_choice(user, setting)
+        return _over(setting, self._wall())
+
+    async def _read_settings(self) -> None:
+        """Ask the store what those chose who connected; all who came meanwhile in one query."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            users = list(self._unread)[:_USERS_AT_ONCE]
+            try:
+                found = await self._store.read(users)
+            except errors.Unavailable:
+                await self._do_without(users)
+                continue
+            for user in users:
+                if self._unread.pop(user, self) is None:  # still connected
+                    self._settings[user] = found[user].setting if user in found else _UNSET
+                    self._refresh(user)
+            if self._unread:
+                self._asked.set()
+
+    async def _do_without(self, users: Sequence[UserId]) -> None:
+        """Show people without the store, as other nodes do or as most are; who may be invisible waits until it answers."""
+        for user in users:
+            if user in self._unread and user not in self._invisible and len(self._invisible) < _INVISIBLE_AT_MOST:
+                self._settings[user] = self._state.setting(user) or _UNSET
+                self._refresh(user)
+        await asyncio.sleep(_RETRY_S)
+        self._asked.set()
+
+    async def _follow_choices(self) -> None:
+        """Find what people chose through other nodes and was not heard here."""
+        read_at_s = self._clock()
+        while True:
+            await asyncio.sleep(CHOICES_S)
+            began_s = self._clock()
+            try:
+                found = await self._store.changed_since(began_s - read_at_s + _CHOICES_MARGIN_S)
+            except errors.Unavailable:
+                continue  # from the same moment on, in a while
+            read_at_s = began_s
+            for user, known in found.items():
+                self.chosen(user, known.setting)
+
+    async def _write_seen(self) -> None:
+        """Store who was last seen when; all who went within a second in one statement."""
+        while True:
+            await self._went.wait()
+            await asyncio.sleep(_RETRY_S)
+            await self._store_seen()
+
+    async def _store_seen(self) -> None:
+        self._went.clear()
+        while self._seen:
+            part = dict(list(self._seen.items())[:_USERS_AT_ONCE])
+            try:
+                await self._store.seen(part)
+            except errors.Unavailable:
+                self._went.set()
+                return
+            for user, seen_s in part.items():
+                if self._seen.get(user) == seen_s:
+                    del self._seen[user]
 
     # -- those who watch --------------------------------------------------------------------------
 
-    def watch(self, watcher: Watcher, users: Sequence[UserId]) -> list[tuple[str, bool]]:
-        """Watch these users and no others any more; return how they are now."""
-        self.unwatch(watcher)
-        watched = list(dict.fromkeys(users))
-        if watched:
-            self._watching[watcher] = watched
-        for user in watched:
-            self._watchers.setdefault(user, set()).add(watcher)
-        return [(user, self._state.is_online(user)) for user in watched]
+    async def look(self, users: Sequence[UserId], rooms: Sequence[RoomId]) -> Sight:
+        """Find out what there is to watch.
+
+        Args:
+            rooms: Whoever asks is a member of each, as the caller knows. Members of small ones are watched one by one.
+
+        Raises:
+            Unavailable: who the members are is not known. Named users need no store; then it is not known when they were
+                last seen.
+        """
+        members, counted = dict[RoomId, list[UserId]](), list[RoomId]()
+        for room in rooms:
+            found = await self._store.members(room, self._room_members + 1)
+            if len(found) <= self._room_members:
+                members[room] = found
+            elif room in self._counts or len(self._counts) < _ROOMS_AT_MOST:
+                counted.append(room)
+                if room not in self._counts:
+                    self._counts[room] = _Count(set(await self._store.members(room, _MEMBERS_AT_MOST)), self._clock())
+        everybody = {*filter(is_uuid, users), *(one for found in members.values() for one in found)}
+        away = [one for one in everybody if one not in self._state]
+        try:
+            stored = await self._store.read(away) if away else {}
+        except errors.Unavailable:
+            stored = {}
+        return Sight(users, members, counted, {user: known.last_seen_s for user, known in stored.items()})
+
+    def watch(self, watcher: Watcher, sight: Sight, rooms: Collection[RoomId]) -> tuple[list[View], list[tuple[RoomId, int]]]:
+        """Watch this and nothing else any more; return how it is now.
+
+        Args:
+            rooms: Those that the watcher still receives.
+        """
+        members = {room: users for room, users in sight.members.items() if room in rooms}
+        counted = [room for room in sight.counted if room in rooms and room in self._counts]
+        users = self._watches.watch(watcher, sight.named, members, counted)
+        now_s, there = self._wall(), self._state.users if counted else set[UserId]()
+        counts = [(room, self._counts[room].update(there)) for room in counted]
+        return [self._state.view(user, now_s, sight.last_seen_s.get(user)) for user in users], counts
 
     def unwatch(self, watcher: Watcher) -> None:
-        for user in self._watching.pop(watcher, ()):
-            watchers = self._watchers[user]
-            watchers.discard(watcher)
-            if not watchers:
-                del self._watchers[user]
+        self._watches.unwatch(watcher)
 
-    def _notify(self, changes: Iterable[tuple[UserId, bool]]) -> None:
-        for_each: dict[Watcher, list[tuple[str, bool]]] = {}
-        for user, online in changes:
-            for watcher in self._watchers.get(user, ()):
-                for_each.setdefault(watcher, []).append((user, online))
-        for watcher, seen in for_each.items():
-            watcher.presence(seen)
+    def unwatch_room(self, watcher: Watcher, room: RoomId) -> None:
+        """Watch nothing by a room any more."""
+        self._watches.lose_room(watcher, room)
+
+    def lost_room(self, watcher: Watcher, room: RoomId) -> None:
+        """A watcher may not receive a room any more: tell them that they see nobody by it."""
+        lost = self._watches.lose_room(watcher, room)
+        if lost:
+            watcher.presence([View(one, Status.OFFLINE) for one in lost], ())
+
+    def departed(self, user: UserId, room: RoomId) -> None:
+        """Somebody left a room: they see nothing by it any more, and nobody sees them by it."""
+        if room in self._counts:
+            self._counts[room].members.discard(user)
+        for watcher, lost in self._watches.left(user, room):
+            watcher.presence([View(one, Status.OFFLINE) for one in lost], ())
+
+    def _note(self, users: Iterable[UserId], rooms: Iterable[RoomId] = ()) -> None:
+        self._tell_watchers(self._watches.note(users, rooms, self._clock()))
+
+    def _tell_watchers(self, news: Iterable[News]) -> None:
+        now_s = self._wall()
+        for watcher, users, rooms in news:
+            views = [self._state.view(user, now_s) for user in users]
+            watcher.presence(views, [(room, self._counts[room].online) for room in rooms if room in self._counts])
+
+    # -- large rooms ------------------------------------------------------------------------------
+
+    async def _count(self) -> None:
+        """Count who is there in the large rooms that somebody looks at."""
+        while True:
+            await asyncio.sleep(_COUNT_S)
+            for room in self._counts.keys() - set(self._watches.rooms):
+                del self._counts[room]
+            if not self._counts:
+                continue
+            for room, count in list(self._counts.items()):
+                if self._clock() - count.read_at_s >= _MEMBERS_S:
+                    count.read_at_s = self._clock()
+                    try:
+                        count.members = set(await self._store.members(room, _MEMBERS_AT_MOST))
+                    except errors.Unavailable:
+                        continue  # those of before, in the meantime
+            users = self._state.users
+            changed = [room for room, count in self._counts.items() if count.online != count.update(users)]
+            self._note((), changed)
 
     # -- to the other nodes -----------------------------------------------------------------------
 
@@ -169,20 +440,23 @@ class Presence:
             except TimeoutError:
                 pass  # nothing changed: a sign of life is due
             self._changed.clear()
-            joined, self._joined = self._joined, set()
-            left, self._left = self._left, set()
-            if joined or left:
+            came, self._came = self._came, {}
+            left, self._left = self._left, {}
+            if came or left:
                 self._version += 1
+            change = Change(self._node, self._version, list(came), list(left))
+            change.entries = {str(user): entry for user, entry in came.items() if entry != PLAIN}
+            change.seen = {str(user): seen_s for user, seen_s in left.items()}
             try:
                 if self._rewrite:
-                    await self._lease.rewrite(self._version, list(self._present - self._joined))
+                    await self._lease.rewrite(self._version, {u: e for u, e in self._shown.items() if u not in self._came})
                     self._rewrite = False
                 else:
-                    await self._lease.write(self._version, joined, left)
+                    await self._lease.write(self._version, came, left)
             except FAILURES:
                 self._rewrite = True
                 await asyncio.sleep(SETTLE_S)
-            self._publish(_encode(Change(self._node, self._version, list(joined), list(left))))
+            self._publish(_encode(change))
 
     # -- from the other nodes ---------------------------------------------------------------------
 
@@ -198,13 +472,13 @@ class Presence:
         if change.gone:
             self._state.end(change.node, self._clock() + GRACE_S)  # meanwhile its users come back elsewhere
             return
-        joined = {UserId(user) for user in change.joined}
-        left = {UserId(user) for user in change.left}
-        changes = self._state.change(change.node, joined, left, change.version, self._clock() + LEASE_S)
-        if changes is None:
+        shown = {UserId(user): change.entries.get(user, PLAIN) for user in change.joined}
+        left = {UserId(user): change.seen.get(user) for user in change.left}
+        changed = self._state.change(change.node, shown, left, change.version, self._clock() + LEASE_S)
+        if changed is None:
             self._unsynced.add(change.node)
         else:
-            self._notify(changes)
+            self._note(changed)
 
     def resync(self) -> None:
         """The bus was away: signs of life could not come, and changes may be lost."""
@@ -218,7 +492,7 @@ class Presence:
         self._state.extend(self._clock() + LEASE_S)
 
     async def _keep(self) -> None:
-        """Read snapshots of nodes whose changes were missed, and let the dead go."""
+        """Read snapshots of nodes whose changes were missed, let the dead go, and tell what was held back."""
         next_search_s = self._clock() + RENEW_S
         while True:
             await asyncio.sleep(0.2)
@@ -227,7 +501,20 @@ class Presence:
                 await self._find_others()
             elif self._unsynced:
                 await self._read(list(self._unsynced))
-            self._notify(self._state.expire(self._clock()))
+            self._bury()
+            self._note(self._state.texts_over(self._wall()))
+            self._tell_watchers(self._watches.due(self._clock()))
+
+    def _bury(self) -> None:
+        """Forget dead nodes. All that live do so by themselves; the first of them tells the store who was there."""
+        for node in self._state.dead(self._clock()):
+            seen_s = self._wall() - GRACE_S  # it said farewell then, or some seconds earlier fell silent
+            changed = self._state.drop(node, seen_s)
+            if min(self._state.nodes) == self._node:
+                for user in changed:
+                    if user not in self._state:
+                        self._saw(user, seen_s)
+            self._note(changed)
 
     async def _find_others(self) -> None:
         try:
@@ -245,6 +532,32 @@ class Presence:
                 # No lease is no proof of death: Redis may have come back empty. The node's own time runs out if it is dead.
                 if found is not None:
                     version, users = found
-                    self._notify(self._state.replace(node, users, version, self._clock() + LEASE_S))
+                    self._note(self._state.replace(node, users, version, self._clock() + LEASE_S))
         except FAILURES:
             self.suspend()
+
+
+class _Count:
+    """How many members of a large room are there."""
+
+    __slots__ = ("members", "online", "read_at_s")
+
+    def __init__(self, members: set[UserId], read_at_s: float) -> None:
+        self.members = members
+        self.read_at_s = read_at_s
+        self.online = 0
+
+    def update(self, users: set[UserId]) -> int:
+        self.online = len(self.members & users)
+        return self.online
+
+
+_UNSET = PresenceSetting()
+_IDLE = Entry(idle=True)
+
+
+def _over(setting: PresenceSetting, now_s: float) -> PresenceSetting:
+    """Return a setting without a text that is over."""
+    if setting.text_until_s is None or setting.text_until_s > now_s:
+        return setting
+    return PresenceSetting(setting.choice, version=setting.version)

@@ -120,4 +120,4 @@ async def test_the_users_of_a_killed_node_are_offline_when_its_lease_has_run_out
     await a.wait(lambda: any(one["users"][0]["status"] == "online" for one in a.payloads("presence")))
     for task in pair.running[1].presence._tasks:  # no sign of life any more, and no goodbye
         task.cancel()
-    await a.wait(lambda: a.payloads("presence")[-1]["users"] == [{"user": bert.id, "status": "offline"}], timeout_s=3)
+    await a.wait(lambda: a.payloads("presence")[-1]["users"][0]["status"] == "offline", timeout_s=3)

@@ -294,7 +294,7 @@ async def test_thousands_of_packets_in_one_read_are_all_answered_in_order(nodes:
     await socket.enter(anna.token)
     room = await anna.room()
     kinds: list[tuple[str, Any, str]] = [
-        ("presence.watch", {"users": []}, "ok"),
+        ("presence.set", {"idle": False}, "ok"),
         ("nonsense", {}, "unknown_event"),
         ("message.send", {"room": room}, "invalid_request"),
         ("signal", {"room": room, "kind": "typing"}, "not_subscribed"),

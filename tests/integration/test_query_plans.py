@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Engines
 
-LARGE = {"users", "sessions", "rooms", "members", "events"}
+LARGE = {"users", "sessions", "rooms", "members", "events", "presence"}
 FILL = """
 INSERT INTO users (id, username, username_key, display_name, password_hash)
 SELECT gen_random_uuid(), 'User' || n, 'user' || n, 'User ' || n, 'x' FROM generate_series(1, 20000) n;
@@ -28,6 +28,8 @@ INSERT INTO sessions (id, user_id, refresh_hash, previous_hash, expires_at, revo
 SELECT gen_random_uuid(), id, sha256(id::text::bytea), sha256(('p' || id)::bytea), now() + interval '1 day',
        CASE WHEN random() < 0.2 THEN now() - random() * interval '90 days' END
 FROM users;
+INSERT INTO presence (user_id, status, last_seen_at, changed_at)
+SELECT id, CASE WHEN random() < 0.02 THEN 'invisible' ELSE 'online' END, now(), now() - random() * interval '90 days' FROM users;
 INSERT INTO rooms (id, kind, name, direct_key, head_seq)
 SELECT gen_random_uuid(), k, 'Room ' || n, CASE WHEN k = 'direct' THEN 'a' || n || ':b' || n END, 40
 FROM generate_series(1, 2500) n, LATERAL (SELECT (ARRAY['public', 'private', 'private', 'direct'])[1 + n % 4] AS k) kind;
@@ -60,6 +62,12 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
         "events.missing": [[room] * 3, [0, 10, 39], 100, 5000],
         "events.messages_before": [room, 30, 50],
         "events.messages_after": [room, 10, 50],
+        "presence.read": [[user, facts.stranger]],
+        "presence.changed_since": [60.0, 10_000],
+        "presence.choose": [user, "dnd", "busy", 60.0],
+        "presence.seen": [[user, facts.stranger], [datetime.now(UTC)] * 2],
+        "presence.invisible": [100_000],
+        "presence.members": [room, 101],
         "rooms.insert_room": [facts.new, "private", "x", None, 1],
         "rooms.insert_members": [room, [facts.stranger], ["member"]],
         "rooms.find_direct": ["a3:b3"],

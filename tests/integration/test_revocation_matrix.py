@@ -242,7 +242,7 @@ REFUSED: dict[str, Callable[[str], Any]] = {
     "room.subscribe": lambda room: {"rooms": [{"room": room}]},
 }
 """What somebody may not ask of a room that is none of theirs any more."""
-FREE = {"room.unsubscribe", "presence.watch", "auth.refresh"}
+FREE = {"room.unsubscribe", "presence.set", "presence.watch", "auth.refresh"}
 
 
 def test_every_request_of_the_contract_is_in_the_matrix() -> None:

@@ -77,7 +77,9 @@ async def test_presence_crosses_over_and_ends_with_the_node(nodes: Nodes, close_
     assert a.payloads("presence")[1]["users"] == [{"user": bert.id, "status": "online"}]
     await nodes.stop(1)
     await a.wait_for("presence", 3, timeout_s=15)  # a farewell leaves people the grace in which they come back elsewhere
-    assert a.payloads("presence")[2]["users"] == [{"user": bert.id, "status": "offline"}]
+    [gone] = a.payloads("presence")[2]["users"]
+    assert (gone["user"], gone["status"]) == (bert.id, "offline")
+    assert gone["last_seen_at"]
 
 
 async def test_a_frame_lost_by_the_bus_is_read_from_the_store(pair: tuple[Api, Api], nodes: Nodes, close_later: Keep) -> None:

@@ -21,9 +21,11 @@ from realtime.contract.events import encode_event
 from realtime.model import (
     Account,
     Ban,
+    Choice,
     Event,
     EventKind,
     Member,
+    PresenceSetting,
     Principal,
     Role,
     Room,
@@ -263,6 +265,14 @@ class Fake:
         self._called("search", prefix, limit)
         return [user for user in (ADA, BOB) if user.username.startswith(prefix)]
 
+    async def setting(self, user: UserId) -> PresenceSetting:
+        self._called("setting", user)
+        return PresenceSetting(Choice.DND, "busy", AT.timestamp(), 1)
+
+    async def choose(self, user: UserId, choice: Choice | None, text: str | None, text_life_s: float | None) -> PresenceSetting:
+        self._called("choose", user, choice, text, text_life_s)
+        return PresenceSetting(choice or Choice.ONLINE, text or "")
+
     async def health(self) -> rest.Health:
         return await self.ready() if self.ready else rest.Health(status="ok", checks={"store": "ok"})
 
@@ -280,6 +290,7 @@ class Fake:
         return Services(
             accounts=self,
             administration=self,
+            presence=self,
             rooms=self,
             users=self,
             health=self.health,

@@ -14,7 +14,7 @@ from realtime.api.app import mount
 from realtime.api.route import Auth
 from realtime.api.routes import ROUTES
 from realtime.contract import rest
-from realtime.model import Role, RoomKind
+from realtime.model import Choice, Role, RoomKind
 
 from .conftest import ADA, BOB, MAX_BODY_BYTES, ROOM, SESSION, TOKEN, Client, Fake
 
@@ -57,6 +57,9 @@ CALLS: list[tuple[str, str, Any, int, list[tuple[Any, ...]]]] = [
     ("GET", f"rooms/{ROOM}/messages?after=0&limit=200", None, 200, [("messages", ADA.id, ROOM, None, 0, None, 200)]),
     ("GET", f"rooms/{ROOM}/events?since=6", None, 200, [("events", ADA.id, ROOM, 6, 50)]),
     ("GET", "users?query=a", None, 200, [("search", "a", 100)]),
+    ("GET", "me/presence", None, 200, [("setting", ADA.id)]),
+    ("PATCH", "me/presence", {"status": "invisible"}, 200, [("choose", ADA.id, Choice.INVISIBLE, None, None)]),
+    ("PATCH", "me/presence", {"text": "x", "text_expires_in_s": 60}, 200, [("choose", ADA.id, None, "x", 60)]),
     ("GET", "me/sessions", None, 200, [("sessions", ADA.id)]),
     ("DELETE", f"me/sessions/{SESSION}", None, 204, [("end_session", ADA.id, SESSION)]),
     ("GET", f"users?ids={BOB.id},{ADA.id}", None, 200, [("find", [BOB.id, ADA.id])]),

@@ -18,7 +18,21 @@ from realtime.gateway.dispatch import MAX_DEPTH, MAX_WAITING, Dispatch, _deeper_
 from realtime.gateway.hub import Hub
 from realtime.gateway.peer import Peer
 from realtime.gateway.socketio import event_frame, event_of
-from realtime.model import EventKind, Principal, Role, Room, RoomId, RoomKind, SessionId, User, UserId
+from realtime.model import (
+    Choice,
+    EventKind,
+    PresenceSetting,
+    Principal,
+    Role,
+    Room,
+    RoomId,
+    RoomKind,
+    SessionId,
+    Status,
+    User,
+    UserId,
+)
+from realtime.presence.state import View
 from realtime.rooms.frames import EventCodec
 from realtime.rooms.writer import Committed
 from tests.unit.gateway.fakes import ADA, BOB, SESSION, principal
@@ -85,8 +99,12 @@ class Services:
             )),
             cast("Any", SimpleNamespace(
                 connected=lambda user: self.asked.append(("online", user)),
-                disconnected=lambda user: self.asked.append(("offline", user)),
-                watch=self.watch, unwatch=lambda peer: self.asked.append(("unwatch",)),
+                disconnected=lambda user, idle: self.asked.append(("offline", user, idle)),
+                look=self.look, watch=self.watch, unwatch=lambda peer: self.asked.append(("unwatch",)),
+                unwatch_room=lambda peer, room: self.asked.append(("unwatch_room", room)),
+                lost_room=lambda peer, room: self.asked.append(("lost_room", room)),
+                departed=lambda user, room: self.asked.append(("departed", user, room)),
+                set_idle=lambda user, idle: self.asked.append(("idle", user, idle)), choose=self.choose,
             )),
             EventCodec(event_frame, event_of),
             self.hub,
@@ -121,9 +139,18 @@ class Services:
             raise self.failure
         return [SimpleNamespace(room=room, error=None, frames=[], head_seq=7, role=Role.MEMBER) for room, _ in wanted]
 
-    def watch(self, peer: Peer, users: Sequence[UserId]) -> list[tuple[str, bool]]:
-        self.asked.append(("watch", list(users)))
-        return [(user, user == ADA.id) for user in users]
+    async def look(self, users: Sequence[UserId], rooms: Sequence[RoomId]) -> Sequence[UserId]:
+        self.asked.append(("look", list(users), list(rooms)))
+        await self.gate.wait()
+        return users
+
+    def watch(self, peer: Peer, users: Sequence[UserId], rooms: set[RoomId]) -> tuple[list[View], list[tuple[RoomId, int]]]:
+        views = [View(user, Status.ONLINE if user == ADA.id else Status.OFFLINE) for user in users]
+        return views, [(room, 5) for room in rooms]
+
+    async def choose(self, user: UserId, choice: Choice | None, text: str | None, life_s: int | None) -> PresenceSetting:
+        self.asked.append(("choose", user, choice, text, life_s))
+        return PresenceSetting(choice or Choice.ONLINE, text or "")
 
     def connect(self, user: User = ADA, session: str = SESSION) -> Line:
         line = Line(principal(user, session))
@@ -244,7 +271,7 @@ async def test_who_disconnects_leaves_nothing_behind(services: Services) -> None
     line = services.connect()
     line.app.rooms.add(ROOM)
     services.dispatch.disconnected(Services.connection(line), CloseReason.CLIENT)
-    assert services.asked == [("unsubscribe", ROOM), ("unwatch",), ("offline", ADA.id)]
+    assert services.asked == [("unsubscribe", ROOM), ("unwatch",), ("offline", ADA.id, False)]
     assert len(services.hub) == 0
     assert line.app.closed
     assert line.app.rooms == set()
@@ -468,7 +495,7 @@ async def test_requests_that_must_wait_run_one_after_the_other(services: Service
     assert services.asked == [("subscribe", [(ROOM, None)])]
     services.gate.set()
     await settle()
-    assert services.asked[1:] == [("unsubscribe", ROOM)]
+    assert services.asked[1:] == [("unsubscribe", ROOM), ("unwatch_room", ROOM)]
     assert [packet_id for packet_id, _ in line.acks] == [1, 2]
     assert line.app.rooms == set()
 
@@ -523,14 +550,65 @@ async def test_a_subscription_whose_client_went_meanwhile_answers_nobody(service
 
 async def test_a_watch_is_acked_first_and_the_snapshot_follows(services: Services) -> None:
     line = services.connect()
+    peer: Peer = line.app
+    peer.rooms.add(ROOM)
     order: list[str] = []
     line.ack = lambda packet_id, answer: order.append("ack")  # type: ignore[method-assign]
     line.emitted.clear()
-    services.send(line, "presence.watch", {"users": [ADA.id, BOB.id]})
+    services.send(line, "presence.watch", {"users": [ADA.id, BOB.id, ADA.id], "rooms": [ROOM, ROOM]})
+    await settle()
     order += [name for name, _ in line.emitted]
     assert order == ["ack", "presence"]
-    assert line.emitted[0][1]["snapshot"] is True
-    assert [one["status"] for one in line.emitted[0][1]["users"]] == ["online", "offline"]
+    assert services.asked == [("look", [ADA.id, BOB.id], [ROOM])]
+    snapshot = line.emitted[0][1]
+    assert snapshot["snapshot"] is True
+    assert [one["status"] for one in snapshot["users"]] == ["online", "offline"]
+    assert snapshot["rooms"] == [{"room": ROOM, "online": 5}]
+
+
+async def test_rooms_are_watched_by_those_who_receive_them(services: Services) -> None:
+    line = services.connect()
+    services.send(line, "presence.watch", {"users": [], "rooms": [ROOM]})
+    await settle()
+    assert line.codes == ["not_subscribed"]
+    assert services.asked == []
+
+
+async def test_being_idle_is_said_at_once_and_counts_once_a_connection(services: Services) -> None:
+    line = services.connect()
+    for idle in (True, True, False, True):
+        services.send(line, "presence.set", {"idle": idle})
+    assert [answer for _, answer in line.acks] == [{"ok": True}] * 4
+    assert services.asked == [("idle", ADA.id, True), ("idle", ADA.id, False), ("idle", ADA.id, True)]
+    services.asked.clear()
+    services.dispatch.disconnected(Services.connection(line), CloseReason.TRANSPORT)
+    assert ("offline", ADA.id, True) in services.asked
+
+
+async def test_a_choice_is_acked_with_what_is_chosen_now(services: Services) -> None:
+    line = services.connect()
+    services.send(line, "presence.set", {"status": "dnd", "text": "busy", "text_expires_in_s": 60})
+    await settle()
+    assert services.asked == [("choose", ADA.id, Choice.DND, "busy", 60)]
+    assert line.acks == [(1, {"ok": True, "presence": {"status": "dnd", "text": "busy"}})]
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"text": "", "text_expires_in_s": 60}, "$.text_expires_in_s"),
+        ({"text": "x", "text_expires_in_s": 0}, "$.text_expires_in_s"),
+        ({"text": "x" * 141}, "$.text"),
+        ({"text": "a\nb"}, "$.text"),
+        ({"status": "offline"}, "$.status"),
+    ],
+)
+async def test_a_choice_that_is_none_is_refused_by_its_field(services: Services, request_: dict[str, Any], field: str) -> None:
+    line = services.connect()
+    services.send(line, "presence.set", request_)
+    await settle()
+    assert line.acks[0][1]["error"]["field"] == field
+    assert services.asked == []
 
 
 async def test_a_new_token_of_the_same_session_is_put_on_the_connection(services: Services) -> None:
@@ -570,6 +648,6 @@ async def test_who_is_expelled_is_told_by_the_feed_where_it_was_received_and_dir
     looking, elsewhere = services.connect(), services.connect(session="s2")
     looking.app.rooms.add(ROOM)
     services.dispatch.expel(ADA.id, ROOM, "removed", 7)
-    assert services.asked == [("expel", ROOM, ADA.id, "removed", 7)]
+    assert services.asked == [("departed", ADA.id, ROOM), ("expel", ROOM, ADA.id, "removed", 7), ("lost_room", ROOM)]
     assert [name for name, _ in looking.emitted] == ["ready"]
     assert elsewhere.emitted[-1] == ("room.removed", {"room": ROOM, "reason": "removed"})

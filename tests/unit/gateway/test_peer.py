@@ -10,7 +10,8 @@ import msgspec
 from realtime.contract import socket
 from realtime.gateway.connection import Connection
 from realtime.gateway.peer import Peer
-from realtime.model import RoomId
+from realtime.model import RoomId, Status
+from realtime.presence.state import View
 from tests.unit.gateway.fakes import ADA, BOB, SESSION, principal
 
 ROOM, OTHER = RoomId("room"), RoomId("other")
@@ -22,6 +23,7 @@ class Line:
     def __init__(self) -> None:
         self.principal = principal()
         self.written: list[bytes] = []
+        self.lost: list[str] = []
         self.emitted: list[tuple[str, Any]] = []
 
     def write(self, frames: bytes) -> None:
@@ -35,7 +37,7 @@ class Line:
 
 def make() -> tuple[Peer, Line]:
     line = Line()
-    return Peer(cast("Connection", line)), line
+    return Peer(cast("Connection", line), lambda peer, room: line.lost.append(room)), line
 
 
 def test_a_peer_is_who_its_connection_speaks_for() -> None:
@@ -57,6 +59,7 @@ def test_who_is_removed_is_told_and_holds_the_room_no_more() -> None:
     peer.removed(ROOM, "removed")
     assert line.emitted == [("room.removed", {"room": ROOM, "reason": "removed"})]
     assert peer.rooms == {OTHER}
+    assert line.lost == [ROOM]
     assert ROOM not in peer.signals
 
 
@@ -69,12 +72,14 @@ def test_who_was_not_in_the_room_is_told_all_the_same_and_any_other_reason_is_th
 
 def test_presence_is_a_snapshot_first_and_changes_after_it() -> None:
     peer, line = make()
-    peer.presence([(ADA.id, True), (BOB.id, False)], snapshot=True)
-    peer.presence([(BOB.id, True)])
-    online, offline = {"user": ADA.id, "status": "online"}, {"user": BOB.id, "status": "offline"}
+    peer.presence([View(ADA.id, Status.ONLINE), View(BOB.id, Status.OFFLINE, last_seen_s=0.5)], [(ROOM, 7)], snapshot=True)
+    peer.presence([View(BOB.id, Status.DND, "busy", 60.0)], ())
+    online = {"user": ADA.id, "status": "online"}
+    offline = {"user": BOB.id, "status": "offline", "last_seen_at": "1970-01-01T00:00:00.500Z"}
+    busy = {"user": BOB.id, "status": "dnd", "text": "busy", "text_expires_at": "1970-01-01T00:01:00.000Z"}
     assert line.emitted == [
-        ("presence", {"users": [online, offline], "snapshot": True}),
-        ("presence", {"users": [{"user": BOB.id, "status": "online"}]}),
+        ("presence", {"users": [online, offline], "rooms": [{"room": ROOM, "online": 7}], "snapshot": True}),
+        ("presence", {"users": [busy]}),
     ]
 
 
@@ -88,5 +93,5 @@ def test_signals_have_a_budget_of_their_own_in_each_room() -> None:
 
 def test_peers_are_told_apart_by_identity() -> None:
     connection = cast("Connection", SimpleNamespace(principal=principal()))
-    one, two = Peer(connection), Peer(connection)
+    one, two = (Peer(connection, lambda peer, room: None) for _ in range(2))
     assert len({one, two}) == 2
