@@ -127,8 +127,10 @@ export interface Ready {
   limits: { body_chars: number; subscriptions: number };
 }
 
+export type Status = "online" | "away" | "dnd" | "offline";
+
 export interface PresenceChange {
-  users: { user: string; status: "online" | "offline" }[];
+  users: { user: string; status: Status }[];
   snapshot?: boolean;
 }
 

@@ -1,7 +1,7 @@
 /** Who of the people on the screen is there. */
 import { computed, effect, signal } from "@preact/signals";
 import { asRefused } from "../errors";
-import { MAX_WATCHED_USERS, type PresenceChange } from "../wire";
+import { MAX_WATCHED_USERS, type PresenceChange, type Status } from "../wire";
 import * as connection from "./connection";
 import { members } from "./members";
 import { ordered } from "./rooms";
@@ -9,7 +9,7 @@ import { ordered } from "./rooms";
 const SETTLE_MS = 150;
 const RETRY_MS = 2000;
 
-const online = signal<ReadonlySet<string>>(new Set());
+const there = signal<ReadonlyMap<string, Status>>(new Map());
 
 /** Partners of direct rooms first, then the open room's members, as many as may be watched. */
 const wanted = computed(() => {
@@ -21,8 +21,12 @@ const wanted = computed(() => {
 let timer: ReturnType<typeof setTimeout> | undefined;
 let watched = "";
 
+export function statusOf(user: string): Status {
+  return there.value.get(user) ?? "offline";
+}
+
 export function isOnline(user: string): boolean {
-  return online.value.has(user);
+  return there.value.has(user);
 }
 
 /** Keep watching whoever is shown. */
@@ -38,17 +42,17 @@ export function start(): () => void {
 }
 
 export function apply(change: PresenceChange): void {
-  const next = new Set(change.snapshot ? [] : online.value);
+  const next = new Map(change.snapshot ? [] : there.value);
   for (const { user, status } of change.users) {
-    if (status === "online") next.add(user);
-    else next.delete(user);
+    if (status === "offline") next.delete(user);
+    else next.set(user, status);
   }
-  online.value = next;
+  there.value = next;
 }
 
 /** Without a connection nobody is known to be there. */
 export function lost(): void {
-  online.value = new Set();
+  there.value = new Map();
 }
 
 function watchIn(ms: number): void {

@@ -1,10 +1,16 @@
 /** A face made of initials, in a colour that stays with the id; for rooms a tile instead of a disc. */
 import { hue, initials } from "../core/format";
 import { title } from "../core/rooms";
-import { isOnline } from "../state/presence";
-import type { Room } from "../wire";
+import { statusOf } from "../state/presence";
+import type { Room, Status } from "../wire";
 
 const HUES = 8;
+const STATUS_NAMES: Record<Status, string> = {
+  online: "online",
+  away: "away",
+  dnd: "do not disturb",
+  offline: "offline",
+};
 
 interface Props {
   id: string;
@@ -30,10 +36,10 @@ export function RoomAvatar({ room, small = false }: { room: Room; small?: boolea
 }
 
 function PresenceDot({ user }: { user: string }) {
-  const there = isOnline(user);
+  const status = statusOf(user);
   return (
-    <span class="presence-dot" data-testid="presence-dot" data-status={there ? "online" : "offline"}>
-      <span class="sr-only">{there ? "online" : "offline"}</span>
+    <span class="presence-dot" data-testid="presence-dot" data-status={status}>
+      <span class="sr-only">{STATUS_NAMES[status]}</span>
     </span>
   );
 }
