@@ -69,8 +69,6 @@ async def my_presence(call: Call[NoInput, NoInput]) -> Reply:
 
 async def choose_presence(call: Call[rest.ChoosePresence, NoInput]) -> Reply:
     body = call.body
-    if body.text_expires_in_s is not None and not body.text:
-        raise InvalidRequest("An expiry is of a text.", field="$.text_expires_in_s")
     chosen = await call.services.presence.choose(call.user_id, body.status, body.text, body.text_expires_in_s)
     return Reply(200, OwnPresence.of(chosen))
 

@@ -20,13 +20,12 @@ from realtime.contract.types import (
     DisplayName,
     Member,
     Password,
+    PresenceChoice,
     Request,
     Room,
     RoomId,
     RoomName,
     Since,
-    StatusLife,
-    StatusText,
     Time,
     User,
     UserId,
@@ -101,12 +100,8 @@ class Sessions(Answer):
     sessions: list[Session]
 
 
-class ChoosePresence(Request):
+class ChoosePresence(PresenceChoice):
     """Choose what others see of you, on all devices. What is left out stays."""
-
-    status: model.Choice | None = None
-    text: StatusText | None = None
-    text_expires_in_s: StatusLife | None = None
 
 
 class ListAccounts(Request):

@@ -17,14 +17,13 @@ from realtime.contract.types import (
     ClientId,
     Error,
     OwnPresence,
+    PresenceChoice,
     Request,
     Room,
     RoomId,
     Seq,
     SignalKind,
     Since,
-    StatusLife,
-    StatusText,
     Time,
     User,
     UserId,
@@ -96,16 +95,13 @@ class Signal(Request):
     data: Any = None
 
 
-class PresenceSet(Request):
+class PresenceSet(PresenceChoice):
     """Choose what others see of you, on all devices (`status`, `text`), or say that this one is idle. What is left out stays.
 
     `status`: `invisible` is for everybody else the same as not being there. `idle` is of this connection; whoever is online is
     shown as away when all their connections are idle.
     """
 
-    status: model.Choice | None = None
-    text: StatusText | None = None
-    text_expires_in_s: StatusLife | None = None
     idle: bool | None = None
 
 

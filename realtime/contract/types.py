@@ -105,6 +105,18 @@ class Written(Request):
             raise ValueError(f"Expected `str` matching regex {_TEXT!r} - at `$.body`")
 
 
+class PresenceChoice(Request):
+    """What others are to see of somebody, on all devices. What is left out stays."""
+
+    status: model.Choice | None = None
+    text: StatusText | None = None
+    text_expires_in_s: StatusLife | None = None
+
+    def __post_init__(self) -> None:
+        if self.text_expires_in_s is not None and not self.text:
+            raise ValueError("An expiry is of a text - at `$.text_expires_in_s`")
+
+
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the server sends: fields that hold their default are left out."""
 

@@ -326,8 +326,6 @@ class Dispatch:
         peer = call.peer
         if request.status is None and request.text is None and request.idle is None:
             raise errors.InvalidRequest("Nothing is chosen: give a status, a text, or whether you are idle.")
-        if request.text_expires_in_s is not None and not request.text:
-            raise errors.InvalidRequest("An expiry is of a text.", field="$.text_expires_in_s")
         if request.idle is not None and request.idle is not peer.idle:
             peer.idle = request.idle
             self._presence.set_idle(peer.user, idle=peer.idle)

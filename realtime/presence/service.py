@@ -11,6 +11,7 @@ import msgspec
 from realtime import errors, tasks
 from realtime.limits import Buckets
 from realtime.model import Choice, PresenceSetting, RoomId, Status, UserId, is_uuid
+from realtime.presence.counts import COUNT_S, RoomCounts
 from realtime.presence.lease import FAILURES, LEASE_S
 from realtime.presence.state import PLAIN, Entry, PresenceState, View
 from realtime.presence.watches import Watches
@@ -35,11 +36,7 @@ _CHOICES_MARGIN_S = 60.0  # how long a change may take to show in the store
 _RETRY_S = 1.0
 _USERS_AT_ONCE = 1000
 _SEEN_AT_MOST = 100_000  # departures that wait for the store
-_COUNT_S = 1.0
-_MEMBERS_S = 60.0  # how old the members of a counted room may be
-_MEMBERS_AT_MOST = 100_000
 _INVISIBLE_AT_MOST = 100_000
-_ROOMS_AT_MOST = 200  # that are counted on one node
 
 
 class Change(msgspec.Struct, array_like=True):
@@ -126,7 +123,7 @@ class Presence:
         self._came: dict[UserId, Entry] = {}  # what the others are to be told
         self._left: dict[UserId, float] = {}
         self._seen: dict[UserId, float] = {}  # what the store is to be told
-        self._counts: dict[RoomId, _Count] = {}
+        self._counts = RoomCounts(store, clock, lambda: self._state.users)
         self._unsynced: set[str] = set()
         self._rewrite = True
         self._changed, self._asked, self._went = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -157,11 +154,6 @@ class Presence:
             # Nobody is left who would see them go.
             self._seen.update(dict.fromkeys(self._shown, self._wall()))
         await self._store_seen()
-
-    @property
-    def online(self) -> int:
-        """How many users are there, as far as others may know."""
-        return len(self._state.users)
 
     # -- this node's connections ------------------------------------------------------------------
 
@@ -353,10 +345,8 @@ class Presence:
             found = await self._store.members(room, self._room_members + 1)
             if len(found) <= self._room_members:
                 members[room] = found
-            elif room in self._counts or len(self._counts) < _ROOMS_AT_MOST:
+            elif await self._counts.add(room):
                 counted.append(room)
-                if room not in self._counts:
-                    self._counts[room] = _Count(set(await self._store.members(room, _MEMBERS_AT_MOST)), self._clock())
         everybody = {*filter(is_uuid, users), *(one for found in members.values() for one in found)}
         away = [one for one in everybody if one not in self._state]
         try:
@@ -374,9 +364,9 @@ class Presence:
         members = {room: users for room, users in sight.members.items() if room in rooms}
         counted = [room for room in sight.counted if room in rooms and room in self._counts]
         users = self._watches.watch(watcher, sight.named, members, counted)
-        now_s, there = self._wall(), self._state.users if counted else set[UserId]()
-        counts = [(room, self._counts[room].update(there)) for room in counted]
-        return [self._state.view(user, now_s, sight.last_seen_s.get(user)) for user in users], counts
+        now_s = self._wall()
+        views = [self._state.view(user, now_s, sight.last_seen_s.get(user)) for user in users]
+        return views, [(room, self._counts.online(room)) for room in counted]
 
     def unwatch(self, watcher: Watcher) -> None:
         self._watches.unwatch(watcher)
@@ -389,14 +379,13 @@ class Presence:
         """A watcher may not receive a room any more: tell them that they see nobody by it."""
         lost = self._watches.lose_room(watcher, room)
         if lost:
-            watcher.presence([View(one, Status.OFFLINE) for one in lost], ())
+            _tell_lost(watcher, lost)
 
     def departed(self, user: UserId, room: RoomId) -> None:
         """Somebody left a room: they see nothing by it any more, and nobody sees them by it."""
-        if room in self._counts:
-            self._counts[room].members.discard(user)
+        self._counts.left(user, room)
         for watcher, lost in self._watches.left(user, room):
-            watcher.presence([View(one, Status.OFFLINE) for one in lost], ())
+            _tell_lost(watcher, lost)
 
     def _note(self, users: Iterable[UserId], rooms: Iterable[RoomId] = ()) -> None:
         self._tell_watchers(self._watches.note(users, rooms, self._clock()))
@@ -405,28 +394,13 @@ class Presence:
         now_s = self._wall()
         for watcher, users, rooms in news:
             views = [self._state.view(user, now_s) for user in users]
-            watcher.presence(views, [(room, self._counts[room].online) for room in rooms if room in self._counts])
-
-    # -- large rooms ------------------------------------------------------------------------------
+            watcher.presence(views, [(room, self._counts.online(room)) for room in rooms if room in self._counts])
 
     async def _count(self) -> None:
         """Count who is there in the large rooms that somebody looks at."""
         while True:
-            await asyncio.sleep(_COUNT_S)
-            for room in self._counts.keys() - set(self._watches.rooms):
-                del self._counts[room]
-            if not self._counts:
-                continue
-            for room, count in list(self._counts.items()):
-                if self._clock() - count.read_at_s >= _MEMBERS_S:
-                    count.read_at_s = self._clock()
-                    try:
-                        count.members = set(await self._store.members(room, _MEMBERS_AT_MOST))
-                    except errors.Unavailable:
-                        continue  # those of before, in the meantime
-            users = self._state.users
-            changed = [room for room, count in self._counts.items() if count.online != count.update(users)]
-            self._note((), changed)
+            await asyncio.sleep(COUNT_S)
+            self._note((), await self._counts.count(self._watches.rooms))
 
     # -- to the other nodes -----------------------------------------------------------------------
 
@@ -537,21 +511,6 @@ class Presence:
             self.suspend()
 
 
-class _Count:
-    """How many members of a large room are there."""
-
-    __slots__ = ("members", "online", "read_at_s")
-
-    def __init__(self, members: set[UserId], read_at_s: float) -> None:
-        self.members = members
-        self.read_at_s = read_at_s
-        self.online = 0
-
-    def update(self, users: set[UserId]) -> int:
-        self.online = len(self.members & users)
-        return self.online
-
-
 _UNSET = PresenceSetting()
 _IDLE = Entry(idle=True)
 
@@ -561,3 +520,8 @@ def _over(setting: PresenceSetting, now_s: float) -> PresenceSetting:
     if setting.text_until_s is None or setting.text_until_s > now_s:
         return setting
     return PresenceSetting(setting.choice, version=setting.version)
+
+
+def _tell_lost(watcher: Watcher, users: Iterable[UserId]) -> None:
+    """Tell a watcher of users whom they see no more: for them they are not there."""
+    watcher.presence([View(user, Status.OFFLINE) for user in users], ())
