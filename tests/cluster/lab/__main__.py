@@ -13,7 +13,7 @@ import time
 import uvloop
 
 from tests.cluster.lab import report, runner
-from tests.cluster.lab.cluster import Cluster
+from tests.cluster.lab.cluster import Cluster, Unsupported
 from tests.cluster.lab.runner import Result, Size
 from tests.cluster.lab.scenarios import BY_NAME
 from tests.process import readable
@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     parser.add_argument("--short", action="store_true", help="faults as short as in `make test`")
     parser.add_argument("--to", type=pathlib.Path, default=pathlib.Path("build/faults"))
+    parser.add_argument("--write", type=pathlib.Path, metavar="PAGE", help="put the table between the two marks of a page")
     given = parser.parse_args()
     unknown = set(given.names) - set(BY_NAME)
     if unknown:
@@ -39,6 +40,8 @@ def main() -> int:
         results, complete = loop.run(_all(given.names or list(BY_NAME), size, given.seed))
     given.to.mkdir(parents=True, exist_ok=True)
     report.write(given.to, results)
+    if given.write:
+        given.write.write_text(report.write_into(given.write.read_text(), report.markdown(results)))
     print(f"\n{report.table(results)}\n\nThe page is {given.to / 'report.html'}, the figures are in {given.to / 'report.json'}.")
     return 0 if complete and not any(result.violations or result.over for result in results) else 1
 
@@ -54,7 +57,11 @@ async def _all(names: list[str], size: Size, seed: int) -> tuple[list[Result], b
                     return results, False
                 began_s = time.monotonic()
                 print(f"{name} (seed {seed}) ...", end=" ", flush=True)
-                result = await runner.run(cluster, BY_NAME[name], size, seed)
+                try:
+                    result = await runner.run(cluster, BY_NAME[name], size, seed)
+                except Unsupported as why:
+                    print(f"not run: {why}", flush=True)
+                    continue
                 results.append(result)
                 print(f"{time.monotonic() - began_s:.0f} s, {report.verdict(result)}", flush=True)
                 for violation in result.violations[:5]:

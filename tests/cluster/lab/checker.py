@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from tests.cluster.lab.record import Connection, Delivered, Record, Removed, Reset, Revoked, Sent, Stored, Subscribed
+from tests.cluster.lab.record import Absent, Connection, Delivered, Record, Removed, Reset, Revoked, Sent, Stored, Subscribed
 
 MESSAGE = "message.created"
 
@@ -60,6 +60,7 @@ def check(record: Record, stored: Sequence[Stored], revoked: Sequence[Revoked] =
         *client_order(record.sent),
         *real_time_order(record.sent),
         *streams(record.connections, log, record.finished_s, {(one.user, one.room) for one in revoked}),
+        *absent(record.absent, revoked),
         *after_revocation(record.connections, revoked),
         *(Violation("wrong_answer", text) for text in record.mismatches),
     ]
@@ -177,6 +178,14 @@ def streams(connections: Iterable[Connection], log: Log, finished_s: float, revo
                 yield Violation(
                     "behind", f"client {connection.client} ended at {position} of {log.head(room)} in room {room}", finished_s
                 )
+
+
+def absent(missing: Iterable[Absent], revoked: Iterable[Revoked]) -> Iterator[Violation]:
+    """Whoever may be there comes back by itself, and is not signed out by a fault."""
+    signed_out = {one.user for one in revoked if not one.room}
+    for one in missing:
+        if one.user not in signed_out:
+            yield Violation("absent", f"client {one.client}: {one.why}")
 
 
 def _take(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pathlib
 import random
 import re
 import signal
 import socket
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,10 @@ _USERS = "INSERT INTO users (id, username, username_key, display_name, password_
 _SESSIONS = "INSERT INTO sessions (id, user_id, refresh_hash, expires_at) VALUES ($1, $2, $3, now() + interval '1 day')"
 _ROOMS = "INSERT INTO rooms (id, kind, name, member_count) VALUES ($1, 'private', 'A room', $2)"
 _MEMBERS = "INSERT INTO members (room, user_id, role) VALUES ($1, $2, $3)"
+
+
+class Unsupported(Exception):
+    """This machine cannot do what a scenario needs; says why."""
 
 
 class Cluster:
@@ -184,6 +190,39 @@ class Cluster:
             proxy.latency_s = 0.0
             proxy.release()
 
+    @contextlib.asynccontextmanager
+    async def small_disk(self, megabytes: int = 24) -> AsyncIterator[pathlib.Path]:
+        """Keep the log on a disk of its own; yield a file's path on it.
+
+        Raises:
+            Unsupported: this account may not mount anything.
+        """
+        disk = self.folder / "small-disk"
+        disk.mkdir(exist_ok=True)
+        mounted = await asyncio.to_thread(
+            subprocess.run, ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "realtime-lab", str(disk)],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if mounted.returncode:
+            raise Unsupported(f"a disk of its own cannot be mounted here: {mounted.stderr.decode().strip()}")
+        try:
+            (disk / "space").mkdir(mode=0o777)
+            owner = self.postgres._user
+            if owner is not None:
+                os.chown(disk / "space", owner.pw_uid, owner.pw_gid)
+            async with self.database() as connection:
+                await connection.execute(f"CREATE TABLESPACE small LOCATION '{disk / 'space'}'")
+                await _move(connection, "small")
+            try:
+                yield disk / "ballast"
+            finally:
+                (disk / "ballast").unlink(missing_ok=True)
+                async with self.database() as connection:
+                    await _move(connection, "pg_default")
+                    await connection.execute("DROP TABLESPACE small")
+        finally:
+            await asyncio.to_thread(subprocess.run, ["umount", "-l", str(disk)], check=True)
+
     # -- people and rooms -------------------------------------------------------------------------
 
     async def populate(self, count: int, rooms_of: Sequence[Sequence[int]]) -> tuple[list[Person], list[str]]:
@@ -254,6 +293,13 @@ class Cluster:
         url = f"{self.urls[index]}/api/v1{path}"
         async with self.http.request(method, url, headers={"Authorization": f"Bearer {person.token}"}) as answer:
             return answer.status
+
+
+async def _move(connection: Any, tablespace: str) -> None:
+    """Move the log and its indexes."""
+    names = await connection.fetch("SELECT indexrelid::regclass::text AS name FROM pg_index WHERE indrelid = 'events'::regclass")
+    for kind, name in [("TABLE", "events"), *(("INDEX", row["name"]) for row in names)]:
+        await connection.execute(f"ALTER {kind} {name} SET TABLESPACE {tablespace}")
 
 
 async def _proxy(stack: contextlib.AsyncExitStack, target: tuple[str, int] | str) -> Proxy:

@@ -42,7 +42,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def deliveries(record: Record) -> list[Delivery]:
-    """Every live delivery of a message that was tried once: of others it is not known which try was stored."""
+    """Every live delivery of a message that was tried once, to somebody who reads.
+
+    Of what was tried again it is not known which try was stored.
+    """
     tries: dict[tuple[str, str], list[Sent]] = defaultdict(list)
     for one in record.sent:
         tries[one.room, one.client_id].append(one)
@@ -50,7 +53,7 @@ def deliveries(record: Record) -> list[Delivery]:
     found = []
     for connection in record.connections:
         for item in connection.items:
-            if isinstance(item, Delivered):
+            if isinstance(item, Delivered) and not 0 < connection.stopped_s <= item.at_s:
                 made = tries.get((item.room, item.name), ())
                 if len(made) == 1:
                     cross = node[made[0].connection] != connection.node

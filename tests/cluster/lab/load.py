@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 import uvloop
 
-from tests.cluster.lab.record import Connection, Record, Sent
+from tests.cluster.lab.record import Absent, Connection, Record, Sent
 from tests.cluster.lab.wire import Answer, Problem, RoomAnswer, Wire, clock
 
 if TYPE_CHECKING:
@@ -163,13 +163,14 @@ class Client:
         wire.record.subscribed_s = clock()
         return True
 
-    def caught_up(self, heads: dict[str, int]) -> bool:
-        """Whether everything has come."""
-        if self.over:
-            return True
+    def missing(self, heads: dict[str, int]) -> str:
+        """Say what this client lacks; nothing when it is here and has everything."""
         wire = self.wire
-        rooms = [room for room in self.person.rooms if room not in self.removed and (not wire or room not in wire.removed)]
-        return wire is not None and all(wire.positions.get(room, 0) >= heads.get(room, 0) for room in rooms)
+        if wire is None:
+            return "its session ended" if self.over else "it did not come back"
+        rooms = [room for room in self.person.rooms if room not in self.removed and room not in wire.removed]
+        late = sum(wire.positions.get(room, 0) < heads.get(room, 0) for room in rooms)
+        return f"{late} rooms are behind" if late else ""
 
 
 def _all_given(rooms: list[RoomAnswer]) -> bool:
@@ -243,13 +244,15 @@ class Load:
             heads: The last seq of each room.
         """
         deadline_s = clock() + within_s
-        while clock() < deadline_s and not all(client.caught_up(heads) for client in self.clients):
+        while clock() < deadline_s and any(client.missing(heads) for client in self.clients if not client.over):
             await asyncio.sleep(0.02)
-        behind = sum(not client.caught_up(heads) for client in self.clients)
+        for client in self.clients:
+            if why := client.missing(heads):
+                self.record.absent.append(Absent(client.number, client.person.user, why))
         self.record.finished_s = clock()
         for task in [*self._sends, *self._extra, *self._attending]:
             task.cancel()
-        return {"behind": behind}
+        return {"absent": len(self.record.absent)}
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -63,7 +63,10 @@ Item = Subscribed | Delivered | Reset | Removed
 
 
 class Connection(msgspec.Struct, array_like=True):
-    """One socket: what came on it, in the order in which it came. Zero times: it did not get so far."""
+    """One socket: what came on it, in the order in which it came. Zero times: it did not get so far.
+
+    `stopped_s` is when the client stopped reading: what it got afterwards is no measure of the server.
+    """
 
     number: int
     client: int
@@ -74,7 +77,16 @@ class Connection(msgspec.Struct, array_like=True):
     subscribed_s: float = 0.0
     closed_s: float = 0.0
     reason: str = ""
+    stopped_s: float = 0.0
     items: list[Item] = msgspec.field(default_factory=list)
+
+
+class Absent(msgspec.Struct, array_like=True):
+    """A client that was not there, with everything, when the run ended."""
+
+    client: int
+    user: str
+    why: str
 
 
 class Record(msgspec.Struct):
@@ -85,6 +97,7 @@ class Record(msgspec.Struct):
     sent: list[Sent] = msgspec.field(default_factory=list)
     connections: list[Connection] = msgspec.field(default_factory=list)
     mismatches: list[str] = msgspec.field(default_factory=list)
+    absent: list[Absent] = msgspec.field(default_factory=list)
     skipped: int = 0
     finished_s: float = 0.0
 

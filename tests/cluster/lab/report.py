@@ -28,6 +28,8 @@ SHOWN = {
     "ready_again_s": "ready again",
 }
 _WIDTH, _LEFT, _RIGHT = 960, 52, 12
+BEGIN = "<!-- figures: written by `make faults FAULTS='--write docs/reliability.md'` -->"
+END = "<!-- end of the figures -->"
 _FLOOR_S, _CEILING_S = 0.001, 100.0
 
 
@@ -42,8 +44,10 @@ def verdict(result: Result) -> str:
 
 def seconds(name: str, value: float) -> str:
     """Write a figure with its unit."""
-    if not name.endswith("_s"):
+    if not name.endswith("_s") and math.isfinite(value):
         return f"{value:,.0f}"
+    if math.isnan(value):
+        return "not measured"
     if math.isinf(value):
         return "never"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
@@ -55,7 +59,7 @@ def rows(results: Iterable[Result]) -> list[list[str]]:
     for result in results:
         other = [
             f"{name.removesuffix('_s').replace('_', ' ')} {seconds(name, result.figures[name])}"
-            for name in result.scenario.limits
+            for name in (*result.limits, *result.scenario.felt)
             if name not in SHOWN and name in result.figures
         ]
         cells = [seconds(name, result.figures[name]) if name in result.figures else "" for name in SHOWN]
@@ -70,11 +74,33 @@ def table(results: Iterable[Result]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
-def markdown(results: Iterable[Result]) -> str:
+def markdown(results: Sequence[Result]) -> str:
     """For docs/reliability.md."""
     head, *others = rows(results)
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in others)])
+    table = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in others)])
+    return f"{about(results)}\n\n{table}"
+
+
+def about(results: Sequence[Result]) -> str:
+    """Say under what conditions this was measured."""
+    if not results:
+        return "Nothing was run."
+    size, seed = results[0].size, results[0].seed
+    made = time.strftime("%Y-%m-%d", time.gmtime())
+    return (
+        f"{size.connections:,} connections, {size.rate:,.0f} messages/s, three nodes, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, seed {seed}, {made}"
+    )
+
+
+def write_into(page: str, text: str) -> str:
+    """Return a page with new figures between its two marks. Raises ValueError: it has none."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page needs the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 def write(folder: pathlib.Path, results: Sequence[Result]) -> None:
@@ -93,7 +119,7 @@ def as_json(result: Result) -> dict[str, object]:
         "rate": result.size.rate,
         "violations": [violation._asdict() for violation in result.violations],
         "figures": {name: round(value, 4) if math.isfinite(value) else None for name, value in result.figures.items()},
-        "limits": result.scenario.limits,
+        "limits": result.limits,
         "over": list(result.over),
         "periods": [
             {
@@ -131,16 +157,10 @@ ul { padding-left: 1.1rem; color: var(--bad) }
 
 def page(results: Sequence[Result]) -> str:
     """One page that needs nothing else."""
-    first = results[0] if results else None
-    about = (
-        f"{first.size.connections:,} connections, {first.size.rate:,.0f} messages/s, three nodes" if first else "nothing was run"
-    )
-    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
         f"<title>Fault laboratory</title><style>{_STYLE}</style><h1>Fault laboratory</h1>",
-        f"<p>{html.escape(about)} · {html.escape(machine)} · {made}</p>",
+        f"<p>{html.escape(about(results))}</p>",
         f"<div class=scroll>{_table(results)}</div>",
         *(_section(result) for result in results),
         "</html>",

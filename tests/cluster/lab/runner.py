@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import pathlib
 import random
 import sys
@@ -26,6 +27,8 @@ from tests.cluster.lab.record import Period, Record, Revoked
 SETTLE_S = 45.0
 """What sends in doubt may need to come to an end when the fault is over."""
 CATCH_UP_S = 30.0
+ALWAYS = {"acked_lost": 0.0, "doubled": 0.0, "ready_again_s": 10.0}
+"""Limits of every scenario."""
 
 
 class LoadError(Exception):
@@ -50,6 +53,7 @@ class Scenario:
         name, title: For the report.
         act: Does the harm, and mends it.
         limits: The most that a figure may be, by name.
+        felt: The least that a figure has to be: less means that the fault was none.
         fronts: Whether clients reach the nodes over proxies.
         rate: Messages a second, as a share of the size's.
         room: Members of a room, where the scenario needs its own number.
@@ -59,6 +63,7 @@ class Scenario:
     title: str
     act: Callable[[Run], Awaitable[None]]
     limits: dict[str, float] = field(default_factory=dict)
+    felt: dict[str, float] = field(default_factory=dict)
     fronts: bool = False
     rate: float = 1.0
     room: int = 0
@@ -78,10 +83,18 @@ class Result:
     started_s: float
 
     @property
+    def limits(self) -> dict[str, float]:
+        """The most that each figure may be."""
+        return ALWAYS | self.scenario.limits
+
+    @property
     def over(self) -> dict[str, float]:
-        """The figures that are above their limits."""
-        limits = self.scenario.limits
-        return {name: self.figures[name] for name in limits if self.figures.get(name, 0.0) > limits[name]}
+        """The figures that are not as they should be; NaN: there was nothing to measure, which is no success."""
+        limits = self.limits
+        measured = {name: self.figures.get(name, math.nan) for name in limits}
+        over = {name: value for name, value in measured.items() if not value <= limits[name]}
+        felt = {name: self.figures.get(name, 0.0) for name in self.scenario.felt}
+        return over | {name: value for name, value in felt.items() if value < self.scenario.felt[name]}
 
 
 class Load:

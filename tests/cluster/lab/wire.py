@@ -190,6 +190,7 @@ class Wire(asyncio.Protocol):
 
     def stop_reading(self) -> None:
         assert self._transport is not None
+        self.record.stopped_s = clock()
         self._transport.pause_reading()
 
     def read_on(self) -> None:

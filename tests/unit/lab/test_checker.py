@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.lab.checker import check
-from tests.cluster.lab.record import Connection, Delivered, Record, Removed, Reset, Revoked, Sent, Stored, Subscribed, body_of
+from tests.cluster.lab.record import (
+    Absent,
+    Connection,
+    Delivered,
+    Record,
+    Removed,
+    Reset,
+    Revoked,
+    Sent,
+    Stored,
+    Subscribed,
+    body_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +166,10 @@ def mismatch(world: World) -> None:
     world.record.mismatches.append("asked for one room, got another")
 
 
+def stay_away(world: World) -> None:
+    world.record.absent.append(Absent(1, BERT, "it did not come back"))
+
+
 PLANTED: list[tuple[Callable[[World], None], str]] = [
     (lose, "lost"), (lose_amid, "not_dense"), (store_twice, "doubled"), (store_what_nobody_sent, "phantom"),
     (store_what_was_refused, "phantom"), (store_another_text, "phantom"), (store_for_somebody_else, "lost"),
@@ -162,7 +178,7 @@ PLANTED: list[tuple[Callable[[World], None], str]] = [
     (resume_from_too_far, "gap"), (deliver_something_else, "disagreement"), (deliver_what_is_not_stored, "phantom"),
     (deliver_before_it_was_sent, "phantom"), (deliver_without_subscription, "not_subscribed"),
     (deliver_after_removal, "revoked"), (deliver_after_the_end, "not_subscribed"), (let_in_after_log_out, "revoked"),
-    (mismatch, "wrong_answer"),
+    (mismatch, "wrong_answer"), (stay_away, "absent"),
 ]  # fmt: skip
 
 
@@ -235,6 +251,11 @@ def removed_in_time(world: World) -> None:
     world.anna.items.append(Delivered(ROOM, 4.0, 4, "member.removed"))
 
 
+def signed_out_for_good(world: World) -> None:
+    world.revoked.append(Revoked(BERT, "", 99.0, 1.0, "logged out"))
+    world.record.absent.append(Absent(1, BERT, "its session ended"))
+
+
 def kinds_come_again(world: World) -> None:
     for seq in (4, 5):
         world.stored.append(Stored(ROOM, seq, "member.joined", ANNA, ""))
@@ -243,7 +264,7 @@ def kinds_come_again(world: World) -> None:
 
 
 ALLOWED = [resumed, told_to_read_again, reset_on_subscribing, retried_elsewhere, refused, in_doubt_and_stored,
-           in_doubt_and_not_stored, removed_in_time, kinds_come_again]  # fmt: skip
+           in_doubt_and_not_stored, removed_in_time, signed_out_for_good, kinds_come_again]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", ALLOWED)

@@ -42,6 +42,11 @@ def test_only_messages_tried_once_have_a_latency(record: Record) -> None:
     assert figures.cross_latencies(found, 101.5, 110) == []
 
 
+def test_whoever_stopped_reading_is_no_measure(record: Record) -> None:
+    record.connections[1].stopped_s = 101.03
+    assert [round(one.latency_s, 3) for one in figures.deliveries(record)] == [0.01]
+
+
 def test_a_resume_is_measured_from_the_loss_to_the_next_subscription(record: Record) -> None:
     assert figures.resumes(record.connections, 103, 110) == [1.5]
     assert figures.resumes(record.connections, 105, 110) == []
