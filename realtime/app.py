@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import pathlib
 import time
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from realtime import errors
+from realtime import __version__, errors, tasks
 from realtime.api.address import client_address
 from realtime.api.app import mount
 from realtime.api.ports import Services
+from realtime.api.probes import Readers
 from realtime.auth.administration import Administration
 from realtime.auth.ended import EndedSessions
 from realtime.auth.keys import KeyRing
@@ -28,7 +30,7 @@ from realtime.gateway.dispatch import Dispatch, room_added
 from realtime.gateway.engine import EngineConfig
 from realtime.gateway.hub import Hub
 from realtime.gateway.loading import load
-from realtime.gateway.server import Gateway, GatewayConfig
+from realtime.gateway.server import Ended, Gateway, GatewayConfig
 from realtime.gateway.session import CloseReason
 from realtime.gateway.siblings import Place, Siblings
 from realtime.gateway.socketio import event_frame, event_of
@@ -43,6 +45,8 @@ from realtime.rooms.feeds import Settings as FeedSettings
 from realtime.rooms.frames import EventCodec
 from realtime.rooms.service import Rooms
 from realtime.rooms.writer import Writer
+from realtime.status import SAMPLE_S, Board, Reading
+from realtime.store import migrate
 from realtime.store.accounts import AccountStore
 from realtime.store.events import EventStore
 from realtime.store.pool import Database
@@ -58,6 +62,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from realtime.config import Config
+
+logger = logging.getLogger(__name__)
 
 _DRAIN_PER_S = 1000  # connections that are sent to the other nodes
 _DRAIN_MARGIN_S = 0.5  # for clients to go by themselves when they were told to
@@ -79,7 +85,9 @@ class Node:
         self.config = config
         self.metrics = metrics = Metrics()
         self.id = config.node_id or os.urandom(4).hex()
+        self.name = self.id if place is None else f"{self.id}/{place.index}"  # workers may share an id
         self._draining = False
+        self._away_since_s: float | None = None
 
         self.database = Database(
             database_url,
@@ -180,6 +188,7 @@ class Node:
         )
         self.administration = Administration(users, accounts, passwords, self.ended.end)
         self.hub = Hub()
+        self.board = Board(self.name, this_run, __version__, self._reading, metrics, nodes.shown, time.monotonic, time.time)
         self._sends = Buckets(config.send_rate, config.send_burst)
         requests = Rate(config.request_rate, config.request_burst)
         self.dispatch = Dispatch(
@@ -199,17 +208,16 @@ class Node:
             requests,
         )
         nodes.feeds, nodes.dispatch, nodes.ended, nodes.presence = self.feeds, self.dispatch, self.ended, self.presence
+        nodes.board = self.board
         self.gateway = Gateway(
             gateway_config(config, place),
             self.dispatch,
-            closed=lambda reason: metrics.closed.labels(reason.value).inc(),
+            closed=self._closed,
             extensions=load(config.extension_names, config.unsent_limit_bytes),
             requests=requests,
         )
         self.siblings = (
-            Siblings(place, self.gateway.engine.handle, lambda: self._render_metrics()[0], config.max_packet_bytes)
-            if place
-            else None
+            Siblings(place, self.gateway.engine.handle, lambda: metrics.render()[0], config.max_packet_bytes) if place else None
         )
         self.web = web.Application()
         self.web.add_routes(self.siblings.routes(self.gateway.engine.config.path) if self.siblings else self.gateway.routes())
@@ -221,6 +229,7 @@ class Node:
             users=users,
             health=self._health,
             metrics=self._metrics_page,
+            status=self.board.view,
             admit_send=self._admit_send,
             observe=metrics.observed,
         )
@@ -229,8 +238,29 @@ class Node:
             services,
             cors_origins=config.origins,
             trusted=config.proxies,
+            readers=Readers(config.scrapers, config.metrics_token, config.proxies),
             max_body_bytes=config.max_packet_bytes,
             static=_WEB,
+        )
+        metrics.built(migrate.files()[-1][0].removesuffix(".sql"))
+        metrics.read(metrics.connections, lambda: len(self.hub))
+        metrics.read(metrics.users, lambda: self.hub.users)
+        metrics.read(metrics.rooms, lambda: len(self.feeds))
+        metrics.read(metrics.subscriptions, lambda: self.feeds.subscriptions)
+        metrics.read(metrics.feeds_waiting, lambda: self.feeds.waiting)
+        metrics.read(metrics.writer_waiting, lambda: self.writer.waiting)
+        metrics.read(metrics.passwords_waiting, lambda: passwords.waiting)
+        metrics.read(metrics.bus_waiting, lambda: self.bus.waiting)
+        metrics.read(metrics.bus_unheard, lambda: self.bus.unheard)
+        metrics.read_each(
+            metrics.sessions,
+            {
+                "polling": lambda: self.gateway.engine.polling,
+                "websocket": lambda: len(self.gateway) - self.gateway.engine.polling,
+            },
+        )
+        metrics.read_each(
+            metrics.database_connections, {"idle": lambda: self.database.idle, "in_use": lambda: self.database.in_use}
         )
 
     @contextlib.asynccontextmanager
@@ -244,8 +274,9 @@ class Node:
             stack.push_async_callback(self.feeds.close)
             stack.push_async_callback(self.writer.close)
             stack.callback(self.gateway.close)
-            lag = asyncio.create_task(loop_lag.watch(self.metrics.loop_lag.observe))
-            stack.callback(lag.cancel)
+            stack.callback(self.board.sample, gone=True)
+            for watching in (loop_lag.watch(self.metrics.loop_lag.observe), self._sample()):
+                stack.push_async_callback(tasks.end, [asyncio.create_task(watching)])
             yield
 
     async def drain(self, within_s: float) -> None:
@@ -263,6 +294,39 @@ class Node:
                 peer.connection.close(CloseReason.DRAINING)
         self.gateway.close_some(len(self.gateway))  # who has not authenticated yet
 
+    async def _sample(self) -> None:
+        """Show the other nodes how this one is, again and again."""
+        while True:
+            self.board.sample()
+            await asyncio.sleep(SAMPLE_S)
+
+    def _reading(self) -> Reading:
+        polling = self.gateway.engine.polling
+        return Reading(
+            checks=self._checks("away" if self.database.away else "ok"),
+            websocket=len(self.gateway) - polling,
+            polling=polling,
+            users=self.hub.users,
+            rooms=len(self.feeds),
+            subscriptions=self.feeds.subscriptions,
+            writer_waiting=self.writer.waiting,
+        )
+
+    def _closed(self, ended: Ended) -> None:
+        reason = ended.reason.value
+        self.metrics.closed.labels(reason).inc()
+        self.board.closed(reason, ended.transport, ended.connection, ended.user)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(
+                "a connection ended",
+                extra={
+                    "reason": reason,
+                    "transport": ended.transport,
+                    "connection": ended.connection,
+                    "user": ended.user,
+                },
+            )
+
     def _admit_send(self, user: UserId) -> None:
         wait_s = self._sends.take(user, time.monotonic())
         if wait_s > 0:
@@ -276,30 +340,30 @@ class Node:
 
     def _database_health(self, healthy: bool) -> None:
         self.metrics.database_healthy.set(healthy)
+        now_s = time.monotonic()
+        if healthy and self._away_since_s is not None:
+            self.metrics.database_away.inc(now_s - self._away_since_s)
+        self._away_since_s = None if healthy else now_s
         if healthy:
             # What was not answered may have been committed, and sessions may have been ended.
             self.feeds.compare_soon()
             self.ended.read_soon()
 
     async def _health(self) -> rest.Health:
-        checks = {"node": "draining" if self._draining else "ok", "bus": self.bus.state}
         try:
             await self.database.fetchrow("SELECT 1", within_s=_HEALTH_S)
-            checks["postgresql"] = "ok"
+            checks = self._checks("ok")
         except errors.Unavailable:
-            checks["postgresql"] = "away"
+            checks = self._checks("away")
         ready = all(state == "ok" for state in checks.values())
         return rest.Health(status="ok" if ready else "unready", checks=checks)
 
-    async def _metrics_page(self) -> tuple[bytes, str]:
-        own, content_type = self._render_metrics()
-        return (own if self.siblings is None else merged.page(await self.siblings.pages())), content_type
+    def _checks(self, postgresql: str) -> dict[str, str]:
+        return {"node": "draining" if self._draining else "ok", "bus": self.bus.state, "postgresql": postgresql}
 
-    def _render_metrics(self) -> tuple[bytes, str]:
-        self.metrics.connections.set(len(self.hub))
-        self.metrics.rooms.set(len(self.feeds))
-        self.metrics.writer_waiting.set(self.writer.waiting)
-        return self.metrics.render()
+    async def _metrics_page(self) -> tuple[bytes, str]:
+        own, content_type = self.metrics.render()
+        return (own if self.siblings is None else merged.page(await self.siblings.pages())), content_type
 
 
 def limits(config: Config) -> socket.Limits:

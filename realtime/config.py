@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX = "REALTIME_"
+TOKEN_CHARS = 16
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^/?#@]*)([^?#]*)", re.DOTALL)
 """Scheme, user and password, hosts (a cluster has several), path. Up to the last @, so that no part of a password is shown."""
 
@@ -84,6 +85,10 @@ class Config:
     extensions: str = _setting("", "functions that add Socket.IO namespaces, as module:function, joined by commas")
     cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")
     trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
+    metrics_networks: str = _setting(
+        "127.0.0.0/8,::1/128", "networks that may read /metrics without a token, joined by commas", "CIDR"
+    )
+    metrics_token: str = _setting("", "bearer token that may read /metrics from anywhere; empty: none", secret=True)
     drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1)
     log_level: str = _setting("info", "how much is logged", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting("auto", "console, json, or auto: console on a terminal", choices=("auto", "console", "json"))
@@ -99,6 +104,10 @@ class Config:
     @property
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in _list(self.trusted_proxies))
+
+    @property
+    def scrapers(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(text) for text in _list(self.metrics_networks))
 
 
 def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
@@ -123,10 +132,13 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
         if given is not None:
             values[key] = _parse(fields[key], given, "--" + key.replace("_", "-"))
     config = Config(**values)
-    try:
-        config.proxies  # noqa: B018 - parsed here, so that a wrong one stops the start
-    except ValueError as error:
-        raise ConfigError(f"REALTIME_TRUSTED_PROXIES: {error}.") from error
+    for name, property_ in (("trusted_proxies", "proxies"), ("metrics_networks", "scrapers")):
+        try:
+            getattr(config, property_)  # parsed here, so that a wrong one stops the start
+        except ValueError as error:
+            raise ConfigError(f"{PREFIX}{name.upper()}: {error}.") from error
+    if 0 < len(config.metrics_token) < TOKEN_CHARS:
+        raise ConfigError(f"{PREFIX}METRICS_TOKEN is at least {TOKEN_CHARS} characters long; `openssl rand -hex 32` makes one.")
     return config
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realtime.gateway.dispatch import Dispatch
     from realtime.presence.service import Presence
     from realtime.rooms.feeds import Feeds
+    from realtime.status import Board
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -61,12 +62,18 @@ class Chosen(_Message, frozen=True):
     version: int
 
 
+class Shown(_Message, frozen=True):
+    """How the sender is, for the operator's page (`status.Board`)."""
+
+    status: bytes
+
+
 class Gap(_Message, frozen=True):
     """The sender could not send for a while: compare with the store now."""
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(SessionOver | Told | Expelled | PresenceChanged | Chosen | Gap).decode
+_decode = msgspec.json.Decoder(SessionOver | Told | Expelled | PresenceChanged | Chosen | Shown | Gap).decode
 
 
 class Nodes:
@@ -80,6 +87,7 @@ class Nodes:
     dispatch: Dispatch
     ended: EndedSessions
     presence: Presence
+    board: Board
 
     def __init__(self, publish: Callable[[bytes], None]) -> None:
         self._publish = publish
@@ -107,6 +115,10 @@ class Nodes:
         """Show on the other nodes what somebody chose, and tell all their connections."""
         self._publish(_encode(Chosen(user, setting.choice, setting.text, setting.text_until_s, setting.version)))
         self.tell(user, "presence", own_presence(setting))
+
+    def shown(self, status: bytes) -> None:
+        """Tell the other nodes how this one is."""
+        self._publish(_encode(Shown(status)))
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -141,6 +153,8 @@ class Nodes:
         elif isinstance(found, Chosen):
             setting = PresenceSetting(found.choice, found.text, found.text_until_s, found.version)
             self.presence.chosen(UserId(found.user), setting)
+        elif isinstance(found, Shown):
+            self.board.heard(found.status)
         else:
             self.feeds.compare_soon()
             self.ended.read_soon()

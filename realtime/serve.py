@@ -161,6 +161,7 @@ async def serve(
         place: Among the workers that share the port.
     """
     node = Node(config, database_url, redis_url, place)
+    logs.configure(config.log_level, config.log_format, node.name)
     async with node.open(), doors_open(node, config.host, config.port, shutdown_s=5) as port:
         garbage.settle()
         collecting = asyncio.create_task(garbage.watch())

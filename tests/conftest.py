@@ -16,6 +16,7 @@ import argon2
 import asyncpg
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from realtime import config, engines
 from realtime.app import Node
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
 _numbers = itertools.count()
+
+# How long an example takes is about the machine and what else it does.
+settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("anywhere")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

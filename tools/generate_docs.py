@@ -1,4 +1,4 @@
-"""Write the pages of `docs/` that are made from the code: errors, settings, events. `make docs` runs it.
+"""Write the pages of `docs/` that are made from the code: errors, settings, events, metrics. `make docs` runs it.
 
 Each page is a plain function of the code that it describes; `tests/unit/test_generated_docs.py` fails when a page on disk
 says something else.
@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))  # so that it also runs where the package is not i
 from realtime import config, errors  # noqa: E402 - after the path is set
 from realtime.api import schemas  # noqa: E402
 from realtime.contract import events, rest, socket, types  # noqa: E402
+from realtime.telemetry.metrics import Metrics  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -118,7 +119,34 @@ def events_page() -> str:
     )
 
 
-PAGES: dict[str, Callable[[], str]] = {"errors.md": errors_page, "settings.md": settings_page, "events.md": events_page}
+def metrics_page() -> str:
+    """Return `metrics.md`: everything that `/metrics` shows of a node."""
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels) or "–", one.meaning)
+        for one in Metrics().catalogue
+    ]
+    return _page(
+        "Metrics",
+        "What `GET /metrics` shows, in the text format of Prometheus. Times are in seconds, sizes in bytes. A histogram has the "
+        "samples `_bucket`, `_sum` and `_count`. Every label has few values: events and reasons of the contract, routes as "
+        "templates, statuses; nothing that clients make up, no user and no room. What to do about the figures is in "
+        "[monitoring.md](monitoring.md).",
+        _table(("Metric", "Kind", "Labels", "Meaning"), rows),
+        "Besides there are `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, "
+        "`process_max_fds` and `process_start_time_seconds`, as every client of Prometheus has them (on Linux). With several "
+        "workers each sample has the label `worker`.",
+        "**Who may read them.** Requests from the networks of `REALTIME_METRICS_NETWORKS` (this machine alone, unless it is set) "
+        "and whoever shows `REALTIME_METRICS_TOKEN` as bearer token. A request that came through a proxy which is not in "
+        "`REALTIME_TRUSTED_PROXIES` may come from anywhere and needs the token.",
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "events.md": events_page,
+    "metrics.md": metrics_page,
+}
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import ipaddress
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
     Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -38,6 +38,17 @@ def client_address(peer: str, x_forwarded_for: str | None, trusted_networks: Seq
             break  # a trusted proxy wrote something else ("unknown"): the proxy itself is the best that is known
         current = earlier
     return str(current)
+
+
+def was_forwarded(headers: Container[str]) -> bool:
+    """Tell whether a request says that it came through a proxy (RFC 7239, and what was there before it)."""
+    return any(name in headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"))
+
+
+def within(address: str, networks: Sequence[Network]) -> bool:
+    """Tell whether an address in canonical form belongs to one of the networks."""
+    parsed = _parse(address)
+    return parsed is not None and _trusted(parsed, networks)
 
 
 def _trusted(address: Address, networks: Sequence[Network]) -> bool:

@@ -31,6 +31,7 @@ def mount(
     *,
     cors_origins: Sequence[str],
     trusted: Sequence[Network],
+    readers: probes.Readers,
     max_body_bytes: int,
     static: pathlib.Path | None,
 ) -> None:
@@ -43,11 +44,12 @@ def mount(
         app: The application, not yet started.
         services: What the routes call.
         cors_origins: Origins of browser pages elsewhere that may call `/api`; `*` for all.
-        trusted: The proxies whose X-Forwarded-For is believed.
+        trusted: The proxies whose X-Forwarded-For and X-Request-Id are believed.
+        readers: Who may read the metrics.
         max_body_bytes: How long the body of a request may be.
         static: The folder of the built browser client.
     """
-    edge = Edge(app, cors_origins, services.observe)
+    edge = Edge(app, cors_origins, services.observe, trusted)
     by_path: dict[str, dict[str, Handler]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = operation(route, services, trusted, max_body_bytes)
@@ -55,7 +57,7 @@ def mount(
         edge.add(path, handlers)
     edge.add("/healthz", {"GET": probes.healthz})
     edge.add("/readyz", {"GET": probes.readyz(services)})
-    edge.add("/metrics", {"GET": probes.metrics(services)})
+    edge.add("/metrics", {"GET": probes.metrics(services, readers)})
     _add_documents(edge)
     add_site(edge, static)
     edge.add_fallback()

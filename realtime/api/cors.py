@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = "Authorization, Content-Type"
-EXPOSED_HEADERS = "Retry-After, Location"
+EXPOSED_HEADERS = "Retry-After, Location, X-Request-Id"
 MAX_AGE_S = 7200  # the longest that browsers keep the answer to a preflight
 
 

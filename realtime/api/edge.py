@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,15 @@ from aiohttp import web
 
 from realtime import errors
 from realtime.api import cors, problems
+from realtime.api.address import within
 from realtime.errors import RealtimeError
+from realtime.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from typing import TypeAlias
+
+    from realtime.api.address import Network
 
     Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Observe: TypeAlias = Callable[[str, str, int, float], None]
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 UNMATCHED = "unmatched"
+SLOW_S = 2.0
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 WENT_AWAY = 499  # nginx' number for a client that closed the connection before there was an answer
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -46,10 +54,14 @@ class Edge:
         cors_origins: Origins of pages elsewhere that may call `/api`; `*` for all.
         observe: Called after each request with (method, route, status, seconds). Methods that nobody defined are
             counted as OTHER and unknown paths as `UNMATCHED`: clients must not be able to make labels.
+        trusted: The proxies whose X-Request-Id is believed.
     """
 
-    def __init__(self, app: web.Application, cors_origins: Sequence[str], observe: Observe) -> None:
+    def __init__(
+        self, app: web.Application, cors_origins: Sequence[str], observe: Observe, trusted: Sequence[Network] = ()
+    ) -> None:
         self._app = app
+        self._trusted = trusted
         self._cors_origins = frozenset(cors_origins)
         self._observe = observe
 
@@ -110,12 +122,17 @@ class Edge:
         async def ring(request: web.Request) -> web.StreamResponse:
             started_s = time.perf_counter()
             status = WENT_AWAY
+            number = logs.request_id.set(self._request_id(request))
+            method = request.method if request.method in KNOWN_METHODS else "OTHER"
             try:
                 response = await _answer(handler, request, name)
                 status = response.status
+                response.headers["X-Request-Id"] = logs.request_id.get()
             finally:
-                method = request.method if request.method in KNOWN_METHODS else "OTHER"
-                self._observe(method, name, status, time.perf_counter() - started_s)
+                took_s = time.perf_counter() - started_s
+                self._observe(method, name, status, took_s)
+                _tell(method, name, status, took_s)
+                logs.request_id.reset(number)
             for key, value in fixed.items():
                 response.headers.setdefault(key, value)
             if request.path.startswith("/api/"):
@@ -123,6 +140,22 @@ class Edge:
             return response
 
         return ring
+
+    def _request_id(self, request: web.Request) -> str:
+        """Name a request, as a trusted proxy does or anew."""
+        given = request.headers.get("X-Request-Id", "")
+        if given and _REQUEST_ID.fullmatch(given) and within(request.remote or "", self._trusted):
+            return given
+        return os.urandom(8).hex()
+
+
+def _tell(method: str, route: str, status: int, took_s: float) -> None:
+    """Log a request: the route, and neither path nor query, which hold ids and what people look for."""
+    slow = took_s >= SLOW_S and status != WENT_AWAY
+    level = logging.WARNING if slow else logging.DEBUG
+    if logger.isEnabledFor(level):
+        extra = {"method": method, "route": route, "status": status, "ms": round(took_s * 1000, 1)}
+        logger.log(level, "a slow request" if slow else "request", extra=extra)
 
 
 async def _answer(handler: Handler, request: web.Request, name: str) -> web.StreamResponse:

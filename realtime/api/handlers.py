@@ -129,6 +129,10 @@ def _account(user: model.User, is_admin: bool) -> Account:
 # -- administration -------------------------------------------------------------------------------
 
 
+async def status(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, call.services.status())
+
+
 async def list_accounts(call: Call[NoInput, rest.ListAccounts]) -> Reply:
     query = call.query
     found, has_more = await call.services.administration.list_accounts(query.scope, query.query, query.after, query.limit)

@@ -181,6 +181,7 @@ class Services:
         accounts, administration, presence, rooms, users: The services.
         health: Tells whether this node can serve; bounded by the caller to `READY_TIMEOUT_S`.
         metrics: Returns the page for Prometheus and its content type.
+        status: Tells how all nodes are.
         admit_send: Takes one from the user's budget of sends, the same as for sends over a socket.
             Raises RateLimited.
         observe: Called after each request with (method, route, status, seconds).
@@ -193,5 +194,6 @@ class Services:
     users: Users
     health: Callable[[], Awaitable[rest.Health]]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
+    status: Callable[[], rest.ClusterStatus]
     admit_send: Callable[[UserId], None]
     observe: Callable[[str, str, int, float], None]

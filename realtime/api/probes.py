@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
+from realtime import errors
+from realtime.api.address import client_address, was_forwarded, within
 from realtime.contract import rest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime.api.address import Network
     from realtime.api.edge import Handler
     from realtime.api.ports import Services
 
@@ -50,10 +57,42 @@ def readyz(services: Services) -> Handler:
     return serve
 
 
-def metrics(services: Services) -> Handler:
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who may read the metrics: they name no user and no room, but how much goes on and what runs here.
+
+    Args:
+        networks: From where it needs no token.
+        token: Reads from anywhere; empty: there is none.
+        trusted: The proxies whose X-Forwarded-For is believed.
+    """
+
+    networks: Sequence[Network]
+    token: str
+    trusted: Sequence[Network]
+
+    def admit(self, request: web.Request) -> None:
+        """Return if the request may read. Raises Forbidden.
+
+        A request that came through a proxy which is not trusted may come from anywhere, whatever its peer is.
+        """
+        if self.token:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token.encode()):
+                return
+        peer = request.remote or ""
+        if not was_forwarded(request.headers) or within(peer, self.trusted):
+            forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+            if within(client_address(peer, forwarded, self.trusted), self.networks):
+                return
+        raise errors.Forbidden("Metrics are read from REALTIME_METRICS_NETWORKS, or with REALTIME_METRICS_TOKEN as bearer token.")
+
+
+def metrics(services: Services, readers: Readers) -> Handler:
     """Make the handler of Prometheus' page."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
+        readers.admit(request)
         page, content_type = await services.metrics()
         return web.Response(body=page, headers={"Content-Type": content_type})
 

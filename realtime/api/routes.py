@@ -342,6 +342,16 @@ ROUTES: tuple[Route[Any, Any], ...] = (
     ),
     Route(
         method="GET",
+        path=f"{PREFIX}/admin/status",
+        name="status",
+        tag="Administration",
+        summary="Tell how every node is, with the last minutes, and which connections ended last and why.",
+        handler=handlers.status,
+        answers={200: rest.ClusterStatus},
+        auth=Auth.ADMIN,
+    ),
+    Route(
+        method="GET",
         path=f"{PREFIX}/admin/users",
         name="list_accounts",
         tag="Administration",

@@ -55,6 +55,11 @@ class Passwords:
         # What unknown users are checked against, so that they take the same time as known ones.
         self._nobody = self._hasher.hash(os.urandom(16).hex())
 
+    @property
+    def waiting(self) -> int:
+        """Passwords that are being checked, or wait for it."""
+        return self._taken
+
     def close(self) -> None:
         """Let go of the threads; what waits is cancelled."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -281,6 +281,68 @@ class Problem(Answer):
     field: Annotated[str, Meta(description="The path of the field that does not fit, as `$.rooms[0].since`.")] | None = None
 
 
+Milliseconds = Annotated[float, Meta(description="99 % took no longer, in ms; left out when nothing was measured.")]
+
+
+class NodeSample(Answer):
+    """A few seconds of a node: rates a second and times of that span."""
+
+    at: Time
+    connections: int
+    requests_per_s: float
+    committed_per_s: Annotated[float, Meta(description="Messages, edits and deletions.")]
+    delivered_per_s: Annotated[float, Meta(description="Events written to connections.")]
+    waiting: Annotated[int, Meta(description="Entries that wait for a commit.")]
+    answer_p99_ms: Milliseconds | None = None
+    flush_p99_ms: Milliseconds | None = None
+    loop_lag_p99_ms: Milliseconds | None = None
+    bus_p99_ms: Milliseconds | None = None
+
+
+class NodeStatus(Answer):
+    """A node, as it told of itself. `closes` and `refusals` are counts since it started."""
+
+    node: str
+    version: str
+    started_at: Time
+    heard_at: Time
+    state: Annotated[
+        Literal["ok", "unready", "draining", "gone", "silent"],
+        Meta(description="`gone`: it said that it ends. `silent`: it has not been heard for a while."),
+    ]
+    checks: Annotated[dict[str, str], Meta(description="As `/readyz` has them.")]
+    websocket: int
+    polling: int
+    users: int
+    rooms: int
+    subscriptions: int
+    closes: dict[str, int]
+    refusals: dict[str, int]
+    memory_bytes: int | None = None
+    samples: list[NodeSample] = msgspec.field(default_factory=list)
+
+
+class ClosedConnection(Answer):
+    """A connection that ended. `connection` is its Socket.IO id, empty when it did not come so far."""
+
+    at: Time
+    node: str
+    reason: str
+    transport: str
+    connection: str
+    user: str | None = None
+
+
+class ClusterStatus(Answer):
+    """All nodes that were heard within the last minute, the one that answers first; the latest closes, newest first."""
+
+    at: Time
+    node: str
+    sample_s: Annotated[float, Meta(description="Pause between two samples.")]
+    nodes: list[NodeStatus]
+    closes: list[ClosedConnection]
+
+
 class Health(Answer):
     """`checks` names each part and says `ok` or what is wrong."""
 

@@ -172,7 +172,7 @@ class Connection:
         except socketio.InvalidPacket:
             self.violated()
         except Exception:
-            logger.exception("a packet could not be handled")
+            logger.exception("a packet could not be handled", extra={"connection": self.id})
             self._session.close(CloseReason.PROTOCOL, CloseCode.INTERNAL)
 
     def binary(self, data: bytes) -> None:
@@ -181,7 +181,7 @@ class Connection:
         except socketio.InvalidPacket:
             self.violated()
         except Exception:
-            logger.exception("a packet could not be handled")
+            logger.exception("a packet could not be handled", extra={"connection": self.id})
             self._session.close(CloseReason.PROTOCOL, CloseCode.INTERNAL)
 
     def _attachment(self, data: bytes) -> None:

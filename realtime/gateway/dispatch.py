@@ -223,7 +223,10 @@ class Dispatch:
         except errors.RealtimeError as error:
             self._refuse(call, error)
         except Exception:
-            logger.exception("request failed", extra={"event": call.name})
+            logger.exception(
+                "request failed",
+                extra={"event": call.name, "connection": call.peer.connection.id, "user": call.peer.user},
+            )
             self._refuse(call, errors.Internal())
 
     @staticmethod

@@ -65,14 +65,14 @@ class EngineServer:
     Args:
         config: Bounds.
         accept: Called with each new session; must give it a sink.
-        closed: Called with the reason of every session's end.
+        closed: Called with every session that ends, and why.
     """
 
     def __init__(
         self,
         config: EngineConfig,
         accept: Callable[[Session], None],
-        closed: Callable[[CloseReason], None] = lambda _reason: None,
+        closed: Callable[[Session, CloseReason], None] = lambda _session, _reason: None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.config = config
@@ -89,12 +89,18 @@ class EngineServer:
         self._closed = closed
         self._admission = Admission(config.admission)
         self._sessions: dict[str, Session] = {}
+        self._polling = 0
         self._leaving: dict[str, Session] = {}  # closed, and the last packets wait for a poll
         self._draining = False
 
     def __len__(self) -> int:
         """How many sessions live."""
         return len(self._sessions)
+
+    @property
+    def polling(self) -> int:
+        """How many sessions live over long polling."""
+        return self._polling
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return what to add to the application's router."""
@@ -118,13 +124,17 @@ class EngineServer:
 
     # -- shared by sessions -----------------------------------------------------------------------
 
+    def upgraded(self) -> None:
+        self._polling -= 1
+
     def entered(self, session: Session) -> None:
         self._admission.entered(session.address)
 
     def ended(self, session: Session, reason: CloseReason) -> None:
         if self._sessions.pop(session.sid, None) is not None:
+            self._polling -= session.websocket is None
             self._admission.closed(session.address, session.entered)
-            self._closed(reason)
+            self._closed(session, reason)
             if session.has_unsent:
                 self._leaving[session.sid] = session
                 self.leavings.add(session)
@@ -232,6 +242,7 @@ class EngineServer:
 
     def _begin(self, session: Session) -> None:
         self._sessions[session.sid] = session
+        self._polling += session.websocket is None
         self._accept(session)
         session.begin()
 

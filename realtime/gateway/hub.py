@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, KeysView
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from realtime.gateway.connection import Connection
     from realtime.gateway.peer import Peer
@@ -28,6 +28,11 @@ class Hub:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def users(self) -> int:
+        """How many users are connected to `/`."""
+        return len(self._users.keys())
 
     def add(self, peer: Peer) -> None:
         self._users.add(peer.user, peer)
@@ -81,7 +86,7 @@ class _Index(Generic[K, V]):
     def __init__(self) -> None:
         self._values: dict[K, V | set[V]] = {}
 
-    def keys(self) -> Iterable[K]:
+    def keys(self) -> KeysView[K]:
         return self._values.keys()
 
     def add(self, key: K, value: V) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from realtime.gateway.connection import Connection
 from realtime.gateway.deadlines import Calendar, Deadlines
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
     from realtime.gateway.extensions import Extensions
     from realtime.gateway.ports import Application
+    from realtime.model import UserId
+
+
+class Ended(NamedTuple):
+    """A connection that ended. `connection` is its Socket.IO id and empty, as `user` is None, when it did not come so far."""
+
+    reason: CloseReason
+    transport: str
+    connection: str
+    user: UserId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class Gateway:
         config: Bounds.
         application: What connections to the namespace `/` mean; None: `/` is one of the extensions' namespaces.
         clock: Unix seconds, for the expiry of tokens.
-        closed: Called with the reason of every connection's end.
+        closed: Called at every connection's end.
         extensions: Serve the other namespaces.
         requests: What each connection may ask.
     """
@@ -56,7 +66,7 @@ class Gateway:
         config: GatewayConfig,
         application: Application | None,
         clock: Callable[[], float] = time.time,
-        closed: Callable[[CloseReason], None] = lambda _reason: None,
+        closed: Callable[[Ended], None] = lambda _ended: None,
         extensions: Extensions | None = None,
         requests: Rate | None = None,
     ) -> None:
@@ -68,13 +78,14 @@ class Gateway:
         self.now = time.monotonic  # as the application's, with which it shares budgets
         self.token_grace_s = config.token_grace_s
         self.attachments_limit_bytes = config.attachments_limit_bytes
-        self.engine = EngineServer(config.engine, self._accept, closed)
+        self.engine = EngineServer(config.engine, self._accept, self._ended)
         self.connects = Deadlines[Connection](config.connect_timeout_s, lambda one, at_s: one.connect_is_due(at_s), loop)
         self.attachments = Deadlines[Connection](
             config.attachments_timeout_s, lambda one, at_s: one.attachments_are_due(at_s), loop
         )
         self.expiries = Calendar[Connection](lambda one: one.expiry_is_due(), clock, loop)
         self._loop = loop
+        self._closed = closed
         self._dirty: list[Connection] = []
 
     def __len__(self) -> int:
@@ -123,3 +134,10 @@ class Gateway:
 
     def _accept(self, session: Session) -> None:
         Connection(self, session)
+
+    def _ended(self, session: Session, reason: CloseReason) -> None:
+        connection = session.sink
+        if isinstance(connection, Connection) and connection.is_known:
+            self._closed(Ended(reason, session.transport, connection.id, connection.principal.user.id))
+        else:
+            self._closed(Ended(reason, session.transport, "", None))

@@ -64,6 +64,9 @@ class Engine(Protocol):
     def entered(self, session: Session, /) -> None:
         """The client was let in: it is no stranger any more."""
 
+    def upgraded(self) -> None:
+        """A session moved from polling to a WebSocket."""
+
     def ended(self, session: Session, reason: CloseReason, /) -> None: ...
 
 
@@ -263,6 +266,7 @@ class Session:
         """Go on over a WebSocket; what waited for a poll goes there."""
         self.upgrade = None
         self.websocket = socket
+        self._engine.upgraded()
         socket.owner = self
         socket.write(b"".join(engineio.framed(packet) for packet in self._queue))
         self._queue.clear()

@@ -159,6 +159,17 @@ class Bus:
             return "ok"
         return "partly away" if any(shard.healthy for shard in self._shards()) else "away"
 
+    @property
+    def waiting(self) -> int:
+        """Publishes that are not sent yet."""
+        return sum(shard.waiting for shard in self._shards())
+
+    @property
+    def unheard(self) -> int:
+        """How many rooms this node should receive from the others, and does not just now."""
+        rooms = [(channel, shard) for channel, shard in self._placed.items() if channel.startswith(self._room_prefix)]
+        return sum(shard is None or not shard.hears(channel) for channel, shard in rooms)
+
     def hears(self, room: RoomId) -> bool:
         """Whether this node receives a room from the others just now, as far as it can know."""
         channel = self._room_prefix + room

@@ -155,6 +155,16 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._feeds)
 
+    @property
+    def subscriptions(self) -> int:
+        """Rooms that connections receive, added up."""
+        return sum(len(feed.subscribers) for feed in self._feeds.values())
+
+    @property
+    def waiting(self) -> int:
+        """Rooms in which frames wait for others that have not arrived."""
+        return sum(feed.has_hole for feed in self._feeds.values())
+
     # -- what arrives -----------------------------------------------------------------------------
 
     def committed(self, room: RoomId, events: list[Event]) -> None:

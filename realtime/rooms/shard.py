@@ -137,6 +137,11 @@ class Shard:
 
     # -- out --------------------------------------------------------------------------------------
 
+    @property
+    def waiting(self) -> int:
+        """Publishes that are not sent yet."""
+        return len(self._outbox)
+
     def put(self, item: Item) -> None:
         """Publish, in the order of the calls, or give it up."""
         if len(self._outbox) >= _QUEUE:

@@ -101,6 +101,16 @@ class Database:
         self.away = False
         """Whether PostgreSQL is known not to answer; then every operation is refused at once."""
 
+    @property
+    def in_use(self) -> int:
+        """Connections that are lent or being made."""
+        return self._connections.lent
+
+    @property
+    def idle(self) -> int:
+        """Connections that nobody uses."""
+        return self._connections.count - self._connections.lent
+
     async def open(self) -> None:
         """Connect.
 

@@ -62,6 +62,7 @@ async def test_nobody_else_may(api: Api) -> None:
     anna = await api.register()
     for method, path, body in (
         ("GET", "/admin/users", None),
+        ("GET", "/admin/status", None),
         ("GET", f"/admin/users/{anna.id}", None),
         ("PATCH", f"/admin/users/{anna.id}", {"admin": True}),
         ("DELETE", f"/admin/users/{anna.id}/sessions", None),

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient
 from realtime import errors
 from realtime.api.app import mount
 from realtime.api.ports import Services
+from realtime.api.probes import Readers
 from realtime.contract import rest
 from realtime.contract.events import encode_event
 from realtime.model import (
@@ -286,6 +287,9 @@ class Fake:
     async def metrics(self) -> tuple[bytes, str]:
         return b"up 1\n", "text/plain; version=1.0.0; charset=utf-8"
 
+    def status(self) -> rest.ClusterStatus:
+        return rest.ClusterStatus(at="2026-01-02T03:04:05.678Z", node="n0", sample_s=5.0, nodes=[], closes=[])
+
     def services(self) -> Services:
         return Services(
             accounts=self,
@@ -295,6 +299,7 @@ class Fake:
             users=self,
             health=self.health,
             metrics=self.metrics,
+            status=self.status,
             admit_send=self.admit_send,
             observe=self.observe,
         )
@@ -313,12 +318,21 @@ def start(aiohttp_client: Any, fake: Fake) -> Start:
     """Start a server; the keywords are those of `mount`."""
 
     async def begin(
-        *, cors_origins: Sequence[str] = (), trusted: Sequence[str] = (), static: pathlib.Path | None = None
+        *,
+        cors_origins: Sequence[str] = (),
+        trusted: Sequence[str] = (),
+        static: pathlib.Path | None = None,
+        scrapers: Sequence[str] = ("127.0.0.0/8",),
+        scrape_token: str = "",
     ) -> Client:
         app = web.Application()
         networks = [ipaddress.ip_network(one) for one in trusted]
         services = fake.services()
-        mount(app, services, cors_origins=cors_origins, trusted=networks, max_body_bytes=MAX_BODY_BYTES, static=static)
+        readers = Readers([ipaddress.ip_network(one) for one in scrapers], scrape_token, networks)
+        mount(
+            app, services, cors_origins=cors_origins, trusted=networks, readers=readers, max_body_bytes=MAX_BODY_BYTES,
+            static=static,
+        )  # fmt: skip
         client: Client = await aiohttp_client(app)
         return client
 

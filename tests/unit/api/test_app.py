@@ -11,6 +11,7 @@ from aiohttp import web
 
 from realtime import errors
 from realtime.api.app import mount
+from realtime.api.probes import Readers
 from realtime.api.route import Auth
 from realtime.api.routes import ROUTES
 from realtime.contract import rest
@@ -262,7 +263,8 @@ async def test_the_socket_path_stays_with_whoever_routed_it(aiohttp_client: Any,
         return web.Response(text="socket")
 
     app = web.Application()
-    mount(app, fake.services(), cors_origins=(), trusted=(), max_body_bytes=MAX_BODY_BYTES, static=None)
+    nobody = Readers((), "", ())
+    mount(app, fake.services(), cors_origins=(), trusted=(), readers=nobody, max_body_bytes=MAX_BODY_BYTES, static=None)
     app.router.add_get("/socket.io/", socket)
     client: Client = await aiohttp_client(app)
     answer = await client.get("/socket.io/?EIO=4&transport=polling")

@@ -48,7 +48,7 @@ async def test_a_configured_origin_may_call_and_see_errors_too(start: Start) -> 
     for path, status in (("/api/v1/me", 200), ("/api/v1/rooms?limit=0", 400), ("/api/nothing", 404)):
         answer = await client.get(path, headers={**TOKEN, "Origin": ORIGIN})
         assert (answer.status, answer.headers[ALLOW], answer.headers["Vary"]) == (status, ORIGIN, "Origin")
-        assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After, Location"
+        assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After, Location, X-Request-Id"
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 

@@ -161,6 +161,7 @@ class Shared:
         self.requests = Rate(100, 400)
         self.now = loop.time
         self.entries = 0
+        self.upgrades_done = 0
         self.max_message_bytes = 1_000
         self.unsent_limit_bytes = 200_000
         self.pings = Deadlines[Session](25.0, lambda session, _: session.ping_is_due(), loop.asyncio)
@@ -184,6 +185,9 @@ class Shared:
 
     def entered(self, session: Session) -> None:
         self.entries += 1
+
+    def upgraded(self) -> None:
+        self.upgrades_done += 1
 
     def ended(self, session: Session, reason: CloseReason) -> None:
         self.ends.append((session, reason))

@@ -51,6 +51,7 @@ class Line:
         self.principal = who
         self.app: Any = None
         self.full_s = 0.0
+        self.id = "line"
         self.emitted: list[tuple[str, Any]] = []
         self.acks: list[tuple[int, Any]] = []
         self.closed: list[CloseReason] = []

@@ -64,7 +64,7 @@ class House:
         self.sessions: list[Session] = []
         self.reasons: list[CloseReason] = []
         self.https: list[Http] = []
-        self.engine = EngineServer(config, self._accept, self.reasons.append)
+        self.engine = EngineServer(config, self._accept, lambda _session, reason: self.reasons.append(reason))
         self.doorway = Doorway(self.engine, self._http)
 
     def _accept(self, session: Session) -> None:
