@@ -252,6 +252,7 @@ class Node:
         metrics.read(metrics.passwords_waiting, lambda: passwords.waiting)
         metrics.read(metrics.bus_waiting, lambda: self.bus.waiting)
         metrics.read(metrics.bus_unheard, lambda: self.bus.unheard)
+        metrics.read(metrics.bus_silent, lambda: self.bus.silent_nodes)
         metrics.read_each(
             metrics.sessions,
             {

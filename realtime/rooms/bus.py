@@ -13,10 +13,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from realtime import errors, redis_url
+from realtime import errors, redis_url, tasks
 from realtime.model import RoomId
 from realtime.rooms.cluster import Cluster
 from realtime.rooms.envelope import SPLIT_BYTES, Kind, Refusal, Refused, Sealer
+from realtime.rooms.peers import BEAT_S, Beat, Peers
 from realtime.rooms.shard import Item, Shard
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ CONTROL_LANES = 16
 """Control channels in a cluster, over its slots: each message goes over one whose server lives."""
 _MOVES = 2  # times that a publish follows a moving slot
 _OPEN_S = 2.0
+_CLOSE_S = 0.5
 _COMPLAIN_S = 60.0
 
 
@@ -106,6 +108,9 @@ class Bus:
         self._missed: set[str] = set()  # channels on which something may have been lost until they are carried again
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._clock = asyncio.get_running_loop().time
+        self._peers = Peers(self._clock)
+        self._all_heard = True
+        self._beating: asyncio.Task[None] | None = None
         self._was_healthy = False
         self._complained = False
         self._next_complaint_s = 0.0
@@ -128,8 +133,16 @@ class Bus:
             async with asyncio.timeout(_OPEN_S):
                 while not self.healthy:
                     await asyncio.sleep(0.005)
+        self._beating = asyncio.create_task(self._beat())
 
     async def close(self) -> None:
+        await tasks.end([self._beating])
+        if self.healthy:
+            self._put(self._lane_that_lives(), Kind.BEAT, [], Beat.GONE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    while self.waiting:
+                        await asyncio.sleep(0.005)
         if self._cluster is not None:
             await self._cluster.close()
         else:
@@ -149,13 +162,17 @@ class Bus:
 
     @property
     def complete(self) -> bool:
-        """Whether every room that this node wants is heard."""
+        """Whether every room that this node wants is heard, from every node."""
+        return self._is_carried and self._all_heard
+
+    @property
+    def _is_carried(self) -> bool:
         return self.healthy and not self._missed
 
     @property
     def state(self) -> str:
         """`ok`, `away`, or `partly away`: some servers, or the channels of some rooms, are not heard."""
-        if self.complete:
+        if self._is_carried:
             return "ok"
         return "partly away" if any(shard.healthy for shard in self._shards()) else "away"
 
@@ -165,14 +182,21 @@ class Bus:
         return sum(shard.waiting for shard in self._shards())
 
     @property
+    def silent_nodes(self) -> int:
+        """How many nodes are not heard that may live."""
+        return self._peers.silent
+
+    @property
     def unheard(self) -> int:
         """How many rooms this node should receive from the others, and does not just now."""
         rooms = [(channel, shard) for channel, shard in self._placed.items() if channel.startswith(self._room_prefix)]
         return sum(shard is None or not shard.hears(channel) for channel, shard in rooms)
 
     def hears(self, room: RoomId) -> bool:
-        """Whether this node receives a room from the others just now, as far as it can know."""
-        channel = self._room_prefix + room
+        """Whether this node receives a room from all others just now, as far as it can know."""
+        return self._all_heard and self._hears(self._room_prefix + room)
+
+    def _hears(self, channel: str) -> bool:
         shard = self._placed.get(channel)
         return shard is not None and shard.hears(channel)
 
@@ -189,9 +213,28 @@ class Bus:
 
     def publish_control(self, message: bytes) -> None:
         """Send something to all nodes."""
+        self._put(self._lane_that_lives(), Kind.CONTROL, [message])
+
+    def _lane_that_lives(self) -> str:
         lanes = [*self._control[self._lane :], *self._control[: self._lane]]
-        lane = next((one for one in lanes if (shard := self._route(one)) is not None and shard.healthy), lanes[0])
-        self._put(lane, Kind.CONTROL, [message])
+        return next((one for one in lanes if (shard := self._route(one)) is not None and shard.healthy), lanes[0])
+
+    async def _beat(self) -> None:
+        """Show the others again and again that they hear this node, and look whether all of them are heard."""
+        while True:
+            if self.state != "away":  # else it would only wait behind what is lost anyway
+                self._put(self._lane_that_lives(), Kind.BEAT, [], Beat.WHOLE if self.healthy else Beat.PARTLY)
+            for _ in range(2):
+                await asyncio.sleep(BEAT_S / 2)
+                self._look_for_peers()
+
+    def _look_for_peers(self) -> None:
+        all_heard = not self._peers.silent
+        if all_heard is not self._all_heard:
+            self._all_heard = all_heard
+            # What was committed meanwhile is in the store, and as they are heard again there may be a last of it.
+            rooms = [channel for channel in self._placed if channel.startswith(self._room_prefix)]
+            self._receiver.suspect([self._room_of(channel) for channel in rooms])
 
     def _put(self, channel: str, kind: Kind, frames: Sequence[bytes], number: int = 0) -> None:
         try:
@@ -225,7 +268,7 @@ class Bus:
         if channel not in self._placed:
             self._placed[channel] = None
             self._place(channel)
-        if self.hears(room):
+        if self._hears(channel):
             return True
         shard = self._placed[channel]
         if shard is not None and shard.healthy:
@@ -233,7 +276,7 @@ class Bus:
             if future is None:
                 future = self._waiting[channel] = asyncio.get_running_loop().create_future()
             await asyncio.wait([future], timeout=CONFIRM_S)
-        if self.hears(room):
+        if self._hears(channel):
             return True
         if channel in self._placed:
             self._missed.add(channel)
@@ -357,6 +400,8 @@ class Bus:
         elif found.kind is Kind.CONTROL and channel in self._control:
             for message in found.frames:
                 self._receiver.control(message)
+        elif found.kind is Kind.BEAT and channel in self._control:
+            self._peers.heard(found.sender, found.number)
         elif found.kind is Kind.EVENTS and channel.startswith(self._room_prefix):
             self._receiver.events(self._room_of(channel), found.number, found.frames)
         elif found.kind is Kind.SIGNAL and channel.startswith(self._room_prefix):

@@ -34,6 +34,7 @@ class Kind(enum.IntEnum):
     SIGNAL = 2
     CONTROL = 3
     PROBE = 4
+    BEAT = 5
 
 
 class Refusal(enum.StrEnum):
@@ -56,7 +57,7 @@ class Refused(ValueError):
 
 
 class Envelope(NamedTuple):
-    """`number` is the seq of the first event, or of a probe."""
+    """`number` is the seq of the first event, of a probe, or what a beat says (`peers.Beat`)."""
 
     sender: bytes
     kind: Kind

@@ -76,6 +76,9 @@ class Metrics:
         self.bus_unheard = self._gauge(
             "bus_unheard_rooms", "Rooms that are read from the store, since Redis does not carry them."
         )
+        self.bus_silent = self._gauge(
+            "bus_silent_nodes", "Nodes that may live and are not heard: their rooms are read from the store."
+        )
         self.bus_deaf = self._counter("bus_deaf_seconds", "Time in which a Redis server was not heard.")
         self.bus_round_trip = self._histogram("bus_round_trip_seconds", "Time of a probe through Redis and back.", _FAST_S)
         self.bus_waiting = self._gauge("bus_waiting", "Publishes that wait to be sent to Redis.")

@@ -377,3 +377,30 @@ async def test_publishes_that_find_no_room_are_told_to_the_others(start: Callabl
     assert node.heard.dropped >= 1500
     await until(lambda: node.heard.unsents == 1)
     assert node.bus.healthy
+
+
+# -- who is not heard --------------------------------------------------------------------------------
+
+
+async def test_a_node_that_falls_silent_is_missed_and_its_rooms_are_suspect(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = await start(), await start()
+    assert await here.bus.subscribe(ROOM)
+    await until(lambda: here.bus._peers._heard_s)
+    assert here.bus.hears(ROOM) and here.bus.complete
+    here.heard.suspects.clear()
+    with monkeypatch.context() as cut:
+        cut.setattr(there.bus, "_dispatch", lambda item: None)  # as a link that loses everything one way
+        await until(lambda: not here.bus.hears(ROOM), NOTICED_S)
+        assert not here.bus.complete and here.bus.silent_nodes == 1 and here.heard.suspects == [ROOM]
+        assert here.bus.state == "ok", "it is not this node that is ill"
+    await until(lambda: here.bus.hears(ROOM))
+    assert here.heard.suspects == [ROOM, ROOM], "once more for the last of what was not heard"
+
+
+async def test_a_node_that_closes_is_not_missed(start: Any) -> None:
+    here, there = await start(), await start()
+    await until(lambda: here.bus._peers._heard_s)
+    await there.bus.close()
+    await until(lambda: not here.bus._peers._heard_s, 0.5)
+    await asyncio.sleep(NOTICED_S)
+    assert here.bus.complete and not here.heard.suspects

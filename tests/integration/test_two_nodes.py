@@ -97,3 +97,25 @@ async def test_a_frame_lost_by_the_bus_is_read_from_the_store(pair: tuple[Api, A
     await b.wait_events(room, 2, timeout_s=2)
     assert b.seqs(room) == [1, 2]
     assert nodes.running[1].metrics.repaired._value.get() >= 1
+
+
+async def test_what_a_node_cannot_announce_arrives_all_the_same(
+    nodes: Nodes, pair: tuple[Api, Api], close_later: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that loses what one node publishes, while Redis looks well to the other."""
+    here, there = pair
+    anna, bert = await here.register(), await here.register()
+    room = await anna.room("private", members=[bert])
+    a, b = close_later(await anna.connect()), close_later(await bert.at(there.url).connect())
+    await a.subscribe(room)
+    await b.subscribe(room)
+    await a.send(room)
+    await b.wait_events(room, 1)
+    async with asyncio.timeout(2):
+        while not nodes.running[1].bus._peers._heard_s:
+            await asyncio.sleep(0.01)
+    monkeypatch.setattr(nodes.running[0].bus, "_dispatch", lambda _item: None)
+    await a.send(room)
+    await b.wait_events(room, 2, timeout_s=2.5)
+    await a.send(room)
+    await b.wait_events(room, 3, timeout_s=2.5)

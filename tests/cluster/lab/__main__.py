@@ -9,6 +9,7 @@ import pathlib
 import sys
 import tempfile
 import time
+import traceback
 
 import uvloop
 
@@ -48,6 +49,7 @@ def main() -> int:
 
 async def _all(names: list[str], size: Size, seed: int) -> tuple[list[Result], bool]:
     results: list[Result] = []
+    complete = True
     deadline_s = time.monotonic() + BOUND_S
     with tempfile.TemporaryDirectory(prefix="realtime-faults-") as folder:
         async with Cluster(readable(pathlib.Path(folder))).open() as cluster:
@@ -62,11 +64,16 @@ async def _all(names: list[str], size: Size, seed: int) -> tuple[list[Result], b
                 except Unsupported as why:
                     print(f"not run: {why}", flush=True)
                     continue
+                except Exception:  # noqa: BLE001 - shown, and the run counts as failed
+                    # What was measured before is not lost with it.
+                    traceback.print_exc()
+                    complete = False
+                    continue
                 results.append(result)
                 print(f"{time.monotonic() - began_s:.0f} s, {report.verdict(result)}", flush=True)
                 for violation in result.violations[:5]:
                     print(f"    {violation.kind}: {violation.text}", flush=True)
-    return results, True
+    return results, complete
 
 
 if __name__ == "__main__":

@@ -412,11 +412,12 @@ class Load:
         for number in left:
             client = self.random.choice(self.clients)
             room, address = client.person.rooms[0], urlsplit(self.url())
-            if number % 10 == 0 and client.wire is not None and client.reading:
+            wire = client.wire
+            if number % 10 == 0 and wire is not None and client.reading:
                 # A subscription that nobody waits for: the read of the store is under way when the connection goes.
-                client.wire.request("room.subscribe", {"rooms": [{"room": room, "since": 0}]}, lambda _answer: None)
+                wire.request("room.subscribe", {"rooms": [{"room": room, "since": 0}]}, lambda _answer: None)
                 await asyncio.sleep(self.random.uniform(0, 0.003))
-                client.wire.abort("cancelled")
+                wire.abort("cancelled")
                 continue
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection(address.hostname, address.port)

@@ -165,6 +165,8 @@ class _Side(asyncio.Protocol):
     def flow(self) -> None:
         """Pass on what is due; read on only when nothing waits, so that a stalled reader is felt at the other end."""
         target = self.peer._transport
+        if target is not None and target.is_closing():
+            self._waiting.clear()  # nobody takes it any more
         stopped = target is None or self.way in self._proxy.held
         while self._waiting and not stopped and not self._blocked:
             due_s, data = self._waiting[0]
