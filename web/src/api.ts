@@ -2,7 +2,19 @@
 import { asRefused } from "./errors";
 import { type Call, http } from "./http";
 import * as session from "./state/session";
-import type { Member, Messages, Role, Room, RoomEvent, User } from "./wire";
+import type {
+  Ban,
+  ClusterStatus,
+  Member,
+  Messages,
+  OwnPresence,
+  Role,
+  Room,
+  RoomEvent,
+  Session,
+  SignedIn,
+  User,
+} from "./wire";
 
 const PAGE = 50;
 const MANY = 200;
@@ -102,4 +114,43 @@ export function listEvents(
   since: number,
 ): Promise<{ events: RoomEvent[]; head_seq: number; has_more: boolean }> {
   return call(`/rooms/${room}/events`, { query: { since, limit: MANY } });
+}
+
+/** Keep somebody out of a room until the ban is lifted; a member is none any more. */
+export function ban(room: string, user: string): Promise<Ban> {
+  return call<Ban>(`/rooms/${room}/bans/${user}`, { method: "PUT" });
+}
+
+export function unban(room: string, user: string): Promise<void> {
+  return call(`/rooms/${room}/bans/${user}`, { method: "DELETE" });
+}
+
+/** Up to 200. */
+export async function listBans(room: string): Promise<readonly Ban[]> {
+  return (await call<{ bans: Ban[] }>(`/rooms/${room}/bans`, { query: { limit: MANY } })).bans;
+}
+
+export function ownPresence(): Promise<OwnPresence> {
+  return call<OwnPresence>("/me/presence");
+}
+
+export async function listSessions(): Promise<readonly Session[]> {
+  return (await call<{ sessions: Session[] }>("/me/sessions")).sessions;
+}
+
+export function endSession(session: string): Promise<void> {
+  return call(`/me/sessions/${session}`, { method: "DELETE" });
+}
+
+/** Every other session ends; this one goes on with what is answered. */
+export function changePassword(current: string, wanted: string): Promise<SignedIn> {
+  return call<SignedIn>("/me/password", {
+    method: "POST",
+    body: { current_password: current, new_password: wanted },
+  });
+}
+
+/** How all nodes are; for administrators. */
+export function clusterStatus(): Promise<ClusterStatus> {
+  return call<ClusterStatus>("/admin/status");
 }

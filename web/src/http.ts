@@ -5,7 +5,7 @@ const PREFIX = "/api/v1";
 const TIMEOUT_MS = 15_000;
 
 export interface Call {
-  method?: "GET" | "POST" | "PATCH" | "DELETE";
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: unknown;
   query?: Record<string, string | number | undefined>;
   token?: string;

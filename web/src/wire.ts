@@ -9,6 +9,12 @@ export interface User {
   display_name: string;
 }
 
+/** Oneself, as REST tells it. */
+export interface Account extends User {
+  /** Looks after the server. */
+  admin?: boolean;
+}
+
 export interface Room {
   id: string;
   kind: RoomKind;
@@ -67,7 +73,11 @@ export interface MemberJoined extends EventBase {
   role: Role;
 }
 export interface MemberGone extends EventBase {
-  kind: "member.left" | "member.removed";
+  kind: "member.left" | "member.removed" | "member.banned";
+  user: string;
+}
+export interface MemberUnbanned extends EventBase {
+  kind: "member.unbanned";
   user: string;
 }
 export interface MemberRoleChanged extends EventBase {
@@ -75,7 +85,14 @@ export interface MemberRoleChanged extends EventBase {
   user: string;
   role: Role;
 }
-export type RoomEvent = MessageCreated | MessageEdited | MessageDeleted | MemberJoined | MemberGone | MemberRoleChanged;
+export type RoomEvent =
+  | MessageCreated
+  | MessageEdited
+  | MessageDeleted
+  | MemberJoined
+  | MemberGone
+  | MemberUnbanned
+  | MemberRoleChanged;
 
 export const EVENT_KINDS = [
   "message.created",
@@ -84,11 +101,13 @@ export const EVENT_KINDS = [
   "member.joined",
   "member.left",
   "member.removed",
+  "member.banned",
+  "member.unbanned",
   "member.role_changed",
 ] as const satisfies readonly RoomEvent["kind"][];
 
 export interface SignedIn {
-  user: User;
+  user: Account;
   access_token: string;
   refresh_token: string;
   expires_in: number;
@@ -129,9 +148,92 @@ export interface Ready {
 
 export type Status = "online" | "away" | "dnd" | "offline";
 
+/** What one chooses to show; `invisible` is for others the same as not being there. */
+export type Choice = "online" | "away" | "dnd" | "invisible";
+
+export interface PresenceOf {
+  user: string;
+  status: Status;
+  text?: string;
+  text_expires_at?: string;
+  last_seen_at?: string;
+}
+
+export interface OwnPresence {
+  status: Choice;
+  text?: string;
+  text_expires_at?: string;
+}
+
 export interface PresenceChange {
-  users: { user: string; status: Status }[];
+  users: PresenceOf[];
+  rooms?: { room: string; online: number }[];
+  own?: OwnPresence;
   snapshot?: boolean;
+}
+
+/** A sign-in on some device. */
+export interface Session {
+  id: string;
+  created_at: string;
+  last_used_at: string;
+  agent: string;
+  current?: boolean;
+}
+
+export interface Ban {
+  user: User;
+  by: string;
+  at: string;
+}
+
+/** A few seconds of a node: rates a second and times of that span. */
+export interface NodeSample {
+  at: string;
+  connections: number;
+  requests_per_s: number;
+  committed_per_s: number;
+  delivered_per_s: number;
+  waiting: number;
+  answer_p99_ms?: number;
+  flush_p99_ms?: number;
+  loop_lag_p99_ms?: number;
+  bus_p99_ms?: number;
+}
+
+export interface NodeStatus {
+  node: string;
+  version: string;
+  started_at: string;
+  heard_at: string;
+  state: "ok" | "unready" | "draining" | "gone" | "silent";
+  checks: Record<string, string>;
+  websocket: number;
+  polling: number;
+  users: number;
+  rooms: number;
+  subscriptions: number;
+  closes: Record<string, number>;
+  refusals: Record<string, number>;
+  memory_bytes?: number;
+  samples?: NodeSample[];
+}
+
+export interface ClosedConnection {
+  at: string;
+  node: string;
+  reason: string;
+  transport: string;
+  connection: string;
+  user?: string;
+}
+
+export interface ClusterStatus {
+  at: string;
+  node: string;
+  sample_s: number;
+  nodes: NodeStatus[];
+  closes: ClosedConnection[];
 }
 
 export const MAX_BODY_CHARS = 8000;

@@ -49,6 +49,7 @@ export function applyToMembers(members: readonly Member[], event: RoomEvent): re
   switch (event.kind) {
     case "member.left":
     case "member.removed":
+    case "member.banned":
       return members.filter((member) => member.user.id !== event.user);
     case "member.role_changed":
       return members.map((member) => (member.user.id === event.user ? { ...member, role: event.role } : member));

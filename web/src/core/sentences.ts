@@ -20,6 +20,8 @@ const SENTENCES: Record<string, string> = {
   last_owner: "A room keeps at least one owner. Make somebody else an owner first.",
   message_not_found: "This message no longer exists.",
   member_not_found: "They are not a member of this room any more.",
+  wrong_password: "That is not your password.",
+  admin_only: "Only administrators of the server may see this.",
   user_not_found: "There is no such person.",
   payload_too_large: "This is too long to send.",
   too_many_connections: "Too many windows are open. Close one to go on.",

@@ -1,8 +1,8 @@
 /** What a sign-in leaves on the device, and when its access token is renewed. Pure. */
-import type { User } from "../wire";
+import type { Account } from "../wire";
 
 export interface Stored {
-  readonly user: User;
+  readonly user: Account;
   readonly refresh_token: string;
 }
 
@@ -15,11 +15,12 @@ export function parseStored(text: string | null): Stored | null {
   } catch {
     return null; // not ours: some other version, or a person with the developer tools
   }
-  const { user, refresh_token } = (value ?? {}) as { user?: Partial<User>; refresh_token?: unknown };
+  const { user, refresh_token } = (value ?? {}) as { user?: Partial<Account>; refresh_token?: unknown };
   if (typeof refresh_token !== "string" || typeof user?.id !== "string") return null;
   const { id, username, display_name } = user;
   if (typeof username !== "string" || typeof display_name !== "string") return null;
-  return { user: { id, username, display_name }, refresh_token };
+  const admin = user.admin === true ? { admin: true } : {};
+  return { user: { id, username, display_name, ...admin }, refresh_token };
 }
 
 /** How long to wait until a token that lives `expiresInS` is renewed: about three quarters of its life, tabs spread. */

@@ -8,6 +8,7 @@ import { EVENT_KINDS } from "../wire";
 import * as connection from "./connection";
 import * as dialog from "./dialog";
 import * as drafts from "./drafts";
+import * as idle from "./idle";
 import * as members from "./members";
 import * as notices from "./notices";
 import * as outbox from "./outbox";
@@ -62,20 +63,24 @@ function begin(user: string): () => void {
   seen.open(user);
   outbox.open(user);
   const stopPresence = presence.start();
+  const stopIdle = idle.watch();
   const stopConnection = connection.start({ ready, lost, event: (name, payload) => dispatch(name, payload, user) });
   return () => {
     stopConnection();
     stopPresence();
+    stopIdle();
     batch(() => {
       lost();
       for (const store of [rooms, timelines, people, typing, drafts]) store.reset();
-      for (const store of [members, outbox, seen, dialog]) store.close();
+      for (const store of [members, outbox, seen, dialog, presence]) store.close();
     });
   };
 }
 
 function ready(): void {
   subscribed = new Set();
+  idle.tellAgain();
+  void learnOwnPresence();
   void subscribe([...rooms.rooms.value.keys()]);
   void refreshRooms();
   const open = rooms.current.value?.id;
@@ -84,6 +89,16 @@ function ready(): void {
     void members.open(open);
   }
   outbox.flush();
+}
+
+/** The server tells changes; what was chosen before has to be asked for. */
+async function learnOwnPresence(): Promise<void> {
+  try {
+    presence.own.value = await api.ownPresence();
+  } catch (error) {
+    const { code } = asRefused(error);
+    if (code !== "network" && code !== "session_ended") notices.complain(error);
+  }
 }
 
 function lost(): void {
@@ -173,6 +188,8 @@ function happened(event: RoomEvent, me: string): void {
   rooms.apply(event, me);
   timelines.receive(event);
   members.apply(event);
+  // Whether they were a member at all, and so how many there are now, only the server knows.
+  if (event.kind === "member.banned") api.getRoom(event.room).then(rooms.add, notices.complain);
   if (event.kind !== "message.created") return;
   typing.stopped(event.room, event.actor);
   if (event.actor === me) outbox.remove(event.client_id);
@@ -187,7 +204,9 @@ export function adopt(room: Room): void {
 
 function removed({ room, reason }: { room: string; reason: string }): void {
   const known = rooms.rooms.value.get(room);
-  if (known && reason === "removed") notices.tell(`You were removed from ${title(known)}.`);
+  if (known && reason !== "left") {
+    notices.tell(`You were ${reason === "banned" ? "banned" : "removed"} from ${title(known)}.`);
+  }
   forget(room);
 }
 

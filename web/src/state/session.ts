@@ -7,7 +7,7 @@ import { signal } from "@preact/signals";
 import { isFresh, parseStored, renewInMs } from "../core/tokens";
 import { asRefused, Refused } from "../errors";
 import { http } from "../http";
-import type { SignedIn, User } from "../wire";
+import type { Account, SignedIn } from "../wire";
 import { exclusively } from "./lock";
 import * as storage from "./storage";
 
@@ -22,7 +22,7 @@ interface Access {
 }
 
 /** Who is signed in; null shows the sign-in screen. */
-export const user = signal<User | null>(null);
+export const user = signal<Account | null>(null);
 /** The code of the reason why the sign-in screen shows; null when the person knows. */
 export const notice = signal<string | null>(null);
 
@@ -58,6 +58,11 @@ export async function signIn(username: string, password: string): Promise<void> 
 export async function register(username: string, password: string, displayName: string): Promise<void> {
   const body = displayName ? { username, password, display_name: displayName } : { username, password };
   begin(await http<SignedIn>("/auth/register", { method: "POST", body }));
+}
+
+/** Go on with the tokens that the server gave in place of ours. */
+export function replace(answer: SignedIn): void {
+  keep(answer);
 }
 
 /** Sign out here and in the other tabs. The server is told; should it not hear, the tokens run out by themselves. */
@@ -133,7 +138,8 @@ function keep(answer: SignedIn): void {
   storage.set(KEY, JSON.stringify({ user: answer.user, refresh_token: answer.refresh_token }));
   access = { token: answer.access_token, expiresAtMs: Date.now() + answer.expires_in * 1000 };
   const known = user.value;
-  if (known?.id !== answer.user.id || known.display_name !== answer.user.display_name) user.value = answer.user;
+  const same = known?.id === answer.user.id && known.display_name === answer.user.display_name;
+  if (!same || known.admin !== answer.user.admin) user.value = answer.user;
   clearTimeout(timer);
   timer = setTimeout(() => void renewInBackground(), renewInMs(answer.expires_in, Math.random()));
   onRenewed(answer.access_token);

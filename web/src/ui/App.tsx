@@ -1,4 +1,5 @@
 /** The page: sign-in, or the rooms beside the open one. On a narrow screen only one of the two shows. */
+import type { FunctionComponent } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../api";
 import { title } from "../core/rooms";
@@ -8,7 +9,7 @@ import { dialog } from "../state/dialog";
 import { adopt } from "../state/live";
 import * as notices from "../state/notices";
 import * as rooms from "../state/rooms";
-import { go, openRoom } from "../state/route";
+import { go, openRoom, operatorOpen } from "../state/route";
 import * as session from "../state/session";
 import type { Room } from "../wire";
 import { AuthScreen } from "./AuthScreen";
@@ -36,11 +37,14 @@ export function App() {
 function House() {
   const id = openRoom.value;
   const room = rooms.current.value;
+  const operator = operatorOpen.value;
   return (
-    <div class="house" data-screen={id ? "room" : "rooms"}>
+    <div class="house" data-screen={id || operator ? "room" : "rooms"}>
       <Banner />
       <Sidebar />
-      {room ? (
+      {operator ? (
+        <Later load={() => import("../operator/Operator")} />
+      ) : room ? (
         <RoomView key={room.id} room={room} />
       ) : id && rooms.loaded.value ? (
         <Door key={id} id={id} />
@@ -49,6 +53,31 @@ function House() {
       )}
       <Dialogs />
     </div>
+  );
+}
+
+/** Fetch a part of the page that most people never open. */
+function Later({ load }: { load(): Promise<{ default: FunctionComponent }> }) {
+  const [Part, setPart] = useState<{ it: FunctionComponent } | null>(null);
+  const [failed, setFailed] = useState(false);
+  useEffect(() => {
+    load().then(
+      (module) => setPart({ it: module.default }),
+      () => setFailed(true),
+    );
+  }, []);
+  if (Part) return <Part.it />;
+  return (
+    <main class="nowhere">
+      {failed && (
+        <>
+          <p role="alert">This page could not be fetched.</p>
+          <button class="button" type="button" onClick={() => location.reload()}>
+            Try again
+          </button>
+        </>
+      )}
+    </main>
   );
 }
 

@@ -1,16 +1,11 @@
 /** A face made of initials, in a colour that stays with the id; for rooms a tile instead of a disc. */
 import { hue, initials } from "../core/format";
 import { title } from "../core/rooms";
+import { STATUS_NAMES } from "../core/status";
 import { statusOf } from "../state/presence";
 import type { Room, Status } from "../wire";
 
 const HUES = 8;
-const STATUS_NAMES: Record<Status, string> = {
-  online: "online",
-  away: "away",
-  dnd: "do not disturb",
-  offline: "offline",
-};
 
 interface Props {
   id: string;
@@ -19,13 +14,15 @@ interface Props {
   small?: boolean;
   /** Show a dot that says whether this user is there. */
   user?: string;
+  /** The same with a dot that is given. */
+  shown?: Status | undefined;
 }
 
-export function Avatar({ id, name, shape = "disc", small = false, user }: Props) {
+export function Avatar({ id, name, shape = "disc", small = false, user, shown }: Props) {
   return (
     <span class={`avatar ${shape} hue-${hue(id, HUES)}${small ? " small" : ""}`}>
       <span aria-hidden="true">{initials(name)}</span>
-      {user !== undefined && <PresenceDot user={user} />}
+      {shown !== undefined ? <Dot status={shown} /> : user !== undefined && <Dot status={statusOf(user)} />}
     </span>
   );
 }
@@ -35,8 +32,7 @@ export function RoomAvatar({ room, small = false }: { room: Room; small?: boolea
   return <Avatar id={room.id} name={title(room)} shape="tile" small={small} />;
 }
 
-function PresenceDot({ user }: { user: string }) {
-  const status = statusOf(user);
+function Dot({ status }: { status: Status }) {
   return (
     <span class="presence-dot" data-testid="presence-dot" data-status={status}>
       <span class="sr-only">{STATUS_NAMES[status]}</span>

@@ -2,9 +2,11 @@
 import { close, dialog } from "../state/dialog";
 import { signOut, talkTo } from "../state/live";
 import * as outbox from "../state/outbox";
+import { AccountDialog } from "./AccountDialog";
 import { Dialog } from "./Dialog";
 import { PeopleDialog } from "./PeopleDialog";
 import { BrowseRooms, NewRoom } from "./RoomDialogs";
+import { StatusDialog } from "./StatusDialog";
 
 export function Dialogs() {
   switch (dialog.value) {
@@ -28,6 +30,17 @@ export function Dialogs() {
           onClose={close}
         />
       );
+    case "status":
+      return (
+        <StatusDialog
+          onClose={close}
+          onAccount={() => {
+            dialog.value = "account";
+          }}
+        />
+      );
+    case "account":
+      return <AccountDialog onClose={close} />;
     case "sign-out":
       return <SignOutAnyway onClose={close} />;
     default:

@@ -4,16 +4,18 @@ import * as api from "../api";
 import { grantable, mayLeave, mayManage, mayRemove } from "../core/policy";
 import { title } from "../core/rooms";
 import { sentence } from "../core/sentences";
+import { about } from "../core/status";
 import { asRefused } from "../errors";
 import { forget, talkTo } from "../state/live";
 import * as members from "../state/members";
 import * as notices from "../state/notices";
-import { isOnline } from "../state/presence";
+import { isOnline, presenceOf } from "../state/presence";
 import { user } from "../state/session";
 import type { Member, Role, Room } from "../wire";
 import { Avatar } from "./Avatar";
+import { BansDialog } from "./BansDialog";
 import { Dialog } from "./Dialog";
-import { Icon } from "./Icon";
+import { Icon, type IconName } from "./Icon";
 import { PeopleDialog } from "./PeopleDialog";
 
 const ROLE_NAMES: Record<Role, string> = { owner: "Owner", admin: "Admin", member: "Member" };
@@ -21,7 +23,7 @@ const OVER_THE_ROOM = "(max-width: 1099px)"; // as in room.css
 const ORDER: Record<Role, number> = { owner: 0, admin: 1, member: 2 };
 
 export function MembersPanel({ room, onClose }: { room: Room; onClose(): void }) {
-  const [open, setOpen] = useState<"add" | "leave" | null>(null);
+  const [open, setOpen] = useState<"add" | "bans" | "leave" | null>(null);
   const state = members.members.value;
   const list = [...((state?.room === room.id && state.list) || [])].sort(inOrder);
   const closer = useRef<HTMLButtonElement>(null);
@@ -60,6 +62,11 @@ export function MembersPanel({ room, onClose }: { room: Room; onClose(): void })
           <MemberItem key={member.user.id} room={room} member={member} />
         ))}
       </ul>
+      {mayManage(room) && (
+        <button class="button wide" type="button" data-testid="bans-open" onClick={() => setOpen("bans")}>
+          <Icon name="ban" /> Banned people
+        </button>
+      )}
       {mayLeave(room) && (
         <button class="button danger wide" type="button" data-testid="room-leave" onClick={() => setOpen("leave")}>
           <Icon name="leave" /> Leave room
@@ -74,6 +81,7 @@ export function MembersPanel({ room, onClose }: { room: Room; onClose(): void })
           onClose={() => setOpen(null)}
         />
       )}
+      {open === "bans" && <BansDialog room={room} onClose={() => setOpen(null)} />}
       {open === "leave" && <Leave room={room} onClose={() => setOpen(null)} />}
     </aside>
   );
@@ -89,7 +97,6 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
   const { id, display_name: name, username } = member.user;
   const me = user.value?.id;
   const own = id === me;
-  const [sure, setSure] = useState(false);
 
   async function attempt(work: () => Promise<unknown>): Promise<void> {
     try {
@@ -108,7 +115,7 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
           {own && <span class="member-you"> (you)</span>}
         </strong>
         <span class="member-more">
-          <small>@{username}</small>
+          <small data-testid="member-about">{about(presenceOf(id), Date.now()) || `@${username}`}</small>
           <RoleOf room={room} member={member} attempt={attempt} />
         </span>
       </span>
@@ -125,23 +132,54 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
           </button>
         )}
         {!own && mayRemove(room, member.role) && (
-          <button
-            class={`icon-button small${sure ? " sure" : ""}`}
-            type="button"
-            data-testid="member-remove"
-            title="Remove from the room"
-            aria-label={sure ? `Really remove ${name}` : `Remove ${name}`}
-            onBlur={() => setSure(false)}
-            onClick={() => {
-              if (sure) void attempt(() => api.removeMember(room.id, id));
-              setSure(!sure);
-            }}
-          >
-            {sure ? "Remove?" : <Icon name="close" />}
-          </button>
+          <>
+            <Sure
+              testid="member-ban"
+              icon="ban"
+              label={`Ban ${name}`}
+              question="Ban?"
+              onSure={() => attempt(() => api.ban(room.id, id))}
+            />
+            <Sure
+              testid="member-remove"
+              icon="close"
+              label={`Remove ${name}`}
+              question="Remove?"
+              onSure={() => attempt(() => api.removeMember(room.id, id))}
+            />
+          </>
         )}
       </span>
     </li>
+  );
+}
+
+interface SureProps {
+  testid: string;
+  icon: IconName;
+  label: string;
+  question: string;
+  onSure(): void;
+}
+
+/** A button that asks whether one is sure, and does it with the second click. */
+function Sure({ testid, icon, label, question, onSure }: SureProps) {
+  const [asked, setAsked] = useState(false);
+  return (
+    <button
+      class={`icon-button small${asked ? " sure" : ""}`}
+      type="button"
+      data-testid={testid}
+      title={label}
+      aria-label={asked ? `Really: ${label}` : label}
+      onBlur={() => setAsked(false)}
+      onClick={() => {
+        if (asked) onSure();
+        setAsked(!asked);
+      }}
+    >
+      {asked ? question : <Icon name={icon} />}
+    </button>
   );
 }
 

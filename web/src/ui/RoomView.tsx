@@ -3,9 +3,10 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { typingLine } from "../core/format";
 import { mayChangeMessage } from "../core/policy";
 import { title } from "../core/rooms";
+import { about, STATUS_NAMES } from "../core/status";
 import { members } from "../state/members";
 import * as people from "../state/people";
-import { isOnline } from "../state/presence";
+import { isOnline, onlineIn, presenceOf, statusOf } from "../state/presence";
 import { go } from "../state/route";
 import { user } from "../state/session";
 import * as timelines from "../state/timelines";
@@ -100,8 +101,13 @@ export function RoomView({ room }: { room: Room }) {
 }
 
 function Subtitle({ room }: { room: Room }) {
-  if (room.peer) return <>{isOnline(room.peer.id) ? "online now" : `@${room.peer.username}`}</>;
-  const there = (members.value?.list ?? []).filter((member) => isOnline(member.user.id)).length;
+  if (room.peer) {
+    const { id, username } = room.peer;
+    const line = about(presenceOf(id), Date.now());
+    const status = isOnline(id) ? STATUS_NAMES[statusOf(id)] : "";
+    return <>{[status, line].filter(Boolean).join(" · ") || `@${username}`}</>;
+  }
+  const there = onlineIn(room.id) ?? (members.value?.list ?? []).filter((member) => isOnline(member.user.id)).length;
   const count = room.member_count === 1 ? "1 member" : `${room.member_count} members`;
   return (
     <>

@@ -3,12 +3,14 @@ import type { ComponentChildren } from "preact";
 import { title } from "../core/rooms";
 import { unread } from "../core/seen";
 import { sentence } from "../core/sentences";
+import { shownAs, textOf } from "../core/status";
 import * as connection from "../state/connection";
 import { dialog } from "../state/dialog";
 import { signOut } from "../state/live";
 import * as outbox from "../state/outbox";
+import * as presence from "../state/presence";
 import * as rooms from "../state/rooms";
-import { openRoom } from "../state/route";
+import { goOperator, openRoom, operatorOpen } from "../state/route";
 import { seen } from "../state/seen";
 import * as session from "../state/session";
 import { typing } from "../state/typing";
@@ -173,14 +175,39 @@ function NoRooms() {
 
 function Me() {
   const user = session.user.value;
+  const own = presence.own.value;
   if (!user) return null;
+  const shown = own && connection.status.value === "online" ? shownAs(own.status) : undefined;
+  const text = textOf(own, Date.now());
   return (
     <footer class="me">
-      <Avatar id={user.id} name={user.display_name} />
-      <span class="me-text">
-        <strong data-testid="me-name">{user.display_name}</strong>
-        <small>@{user.username}</small>
-      </span>
+      <button
+        class="me-status"
+        type="button"
+        data-testid="status-open"
+        title="Your status"
+        disabled={!own}
+        onClick={() => open("status")}
+      >
+        <Avatar id={user.id} name={user.display_name} shown={shown} />
+        <span class="me-text">
+          <strong data-testid="me-name">{user.display_name}</strong>
+          <small data-testid="me-text">{text || `@${user.username}`}</small>
+        </span>
+      </button>
+      {user.admin && (
+        <button
+          class="icon-button"
+          type="button"
+          data-testid="operator-open"
+          title="Server"
+          aria-label="Server"
+          aria-pressed={operatorOpen.value}
+          onClick={goOperator}
+        >
+          <Icon name="server" />
+        </button>
+      )}
       <button
         class="icon-button"
         type="button"

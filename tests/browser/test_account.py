@@ -1,0 +1,137 @@
+"""One's own status and account, keeping people out of a room, and the operator's page, in Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.browser.conftest import PHONE, WAIT_MS, Screen, Screens
+from tests.client import PASSWORD, Api, unique
+from tests.integration.test_administration import grant
+
+if TYPE_CHECKING:
+    from tests.conftest import Nodes
+
+
+async def dot(screen: Screen, user: str) -> str:
+    return str(await screen.page.locator(f'[data-user="{user}"] [data-testid=presence-dot]').get_attribute("data-status"))
+
+
+async def becomes(screen: Screen, user: str, status: str) -> None:
+    async with asyncio.timeout(WAIT_MS / 1000):
+        while await dot(screen, user) != status:
+            await asyncio.sleep(0.02)
+
+
+async def sign_in(screen: Screen, url: str, username: str, password: str) -> None:
+    await screen.page.goto(url)
+    await screen.fill("auth-username", username)
+    await screen.fill("auth-password", password)
+    await screen.click("auth-submit")
+
+
+async def test_a_status_and_a_text_are_chosen_seen_by_others_and_kept(api: Api, screens: Screens) -> None:
+    anna, bert = await screens.open(), await screens.open()
+    room = unique("Porch ")
+    await anna.register(api.url, "Anna")
+    await bert.register(api.url, "Bert")
+    await anna.create_room(room)
+    await bert.join(room)
+    mine = '[data-testid=member-item]:has-text("Anna")'
+    user = str(await bert.page.locator(mine).get_attribute("data-user"))
+    await becomes(bert, user, "online")
+    await anna.click("status-open")
+    await anna.click("status-dnd")
+    await anna.fill("status-text", "Baking bread")
+    await anna.page.locator(anna.at("status-life")).select_option(label="For an hour")
+    await anna.click("status-save")
+    await anna.see("me-text", "Baking bread")
+    await becomes(bert, user, "dnd")
+    await bert.see("member-about", "Baking bread")
+    await anna.page.reload()
+    await anna.see("me-text", "Baking bread")
+    await anna.click("status-open")
+    assert await anna.page.locator(anna.at("status-dnd")).is_checked()
+    await anna.click("status-invisible")
+    await anna.fill("status-text", "")
+    await anna.click("status-save")
+    await becomes(bert, user, "offline")
+    assert await bert.page.locator(mine).locator(bert.at("member-about")).inner_text() != "Baking bread"
+
+
+async def test_a_password_is_changed_and_the_other_devices_are_signed_out(api: Api, screens: Screens) -> None:
+    here, there = await screens.open(), await screens.open(PHONE)
+    name = await here.register(api.url, "Anna")
+    await sign_in(there, api.url, name, PASSWORD)
+    await there.see("room-list")
+    await here.click("status-open")
+    await here.click("account-open")
+    await here.see("session", count=2)
+    await here.fill("password-current", "not it, surely")
+    await here.fill("password-new", "another good one")
+    await here.click("password-save")
+    await here.see("password-error", "not your password")
+    await here.fill("password-current", PASSWORD)
+    await here.click("password-save")
+    await here.see("toast", "Your password is changed")
+    await there.see("auth-submit")
+    await here.create_room(unique("Still here "))
+    await here.page.reload()
+    await here.see("room-title")
+    await sign_in(there, api.url, name, PASSWORD)
+    await there.see("auth-error")
+    await sign_in(there, api.url, name, "another good one")
+    await there.see("room-list")
+    await here.click("status-open")
+    await here.click("account-open")
+    await here.click("session-end")
+    await here.see("session", count=1)
+    await there.see("auth-submit")
+
+
+async def test_somebody_is_banned_and_may_come_back_when_the_ban_is_lifted(api: Api, screens: Screens) -> None:
+    anna, bert = await screens.open(), await screens.open()
+    room = unique("Yard ")
+    await anna.register(api.url, "Anna")
+    await bert.register(api.url, "Bert")
+    await anna.create_room(room)
+    await bert.join(room)
+    await anna.see("member-item", count=2)
+    await anna.click("member-ban")
+    await anna.click("member-ban")  # it asks whether one is sure
+    await bert.see("toast", "banned from")
+    await anna.see("member-item", count=1)
+    await bert.click("room-browse")
+    await bert.fill("room-browse-filter", room)
+    await bert.click("room-join")
+    await bert.page.get_by_role("alert").filter(has_text="banned").wait_for()
+    await bert.page.keyboard.press("Escape")
+    await anna.click("bans-open")
+    await anna.click("ban-lift")
+    await anna.see("ban", count=0)
+    await bert.join(room)
+    await anna.page.keyboard.press("Escape")
+    await anna.see("member-item", count=2)
+    await anna.say("welcome back")
+    await bert.see("message-body", "welcome back")
+
+
+async def test_an_operator_sees_the_nodes_and_others_do_not(api: Api, nodes: Nodes, screens: Screens) -> None:
+    boss, anna = await screens.open(), await screens.open(PHONE, "dark")
+    person = await grant(nodes.running[0], await api.register(unique("boss")))
+    await sign_in(boss, api.url, person.username, PASSWORD)
+    await anna.register(api.url, "Anna")
+    await boss.click("operator-open")
+    await boss.see("operator-node", count=1)
+    await boss.see("operator-chart", count=6)
+    await boss.see("operator-connections", "2")
+    await boss.page.locator("[data-measure=connections] canvas").wait_for()
+    assert await anna.page.locator(anna.at("operator-open")).count() == 0
+    await anna.page.goto(f"{api.url}/#/server")
+    await anna.see("operator-failure", "Only administrators")
+    await anna.click("back")
+    await anna.see("room-list")
+    await boss.click("operator-pause")
+    await boss.page.get_by_text("Paused").wait_for()
+    await boss.click("back")
+    await boss.page.get_by_text("Hello,").wait_for()
