@@ -96,6 +96,7 @@ class Node:
             lock_timeout_ms=config.lock_timeout_ms,
             health=self._database_health,
             used=metrics.database_seconds.observe,
+            refused=lambda sqlstate: metrics.database_refused.labels(sqlstate).inc(),
         )
         users, rooms = UserStore(self.database), RoomStore(self.database)
         log = EventStore(self.database)

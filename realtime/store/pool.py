@@ -55,6 +55,7 @@ _PROBE_S = 2.0
 _PAUSE_S = (0.1, 1.0)
 """Between two probes, doubled each time and jittered, so that a fleet of nodes does not knock at once."""
 _CLOSE_S = 5.0
+_COMPLAIN_S = 60.0
 
 
 class Database:
@@ -68,6 +69,8 @@ class Database:
         lock_timeout_ms: What it may wait for a lock.
         health: Called with False when PostgreSQL goes away, and with True when it is back.
         used: Called with the seconds that each use of a connection took, the wait for it included.
+        refused: Called with the SQLSTATE of each statement that PostgreSQL did not carry out for want of something: a lock,
+            time, memory, room on its disk.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Database:
         lock_timeout_ms: int = 2_000,
         health: Callable[[bool], None] = lambda _healthy: None,
         used: Callable[[float], None] = lambda _seconds: None,
+        refused: Callable[[str], None] = lambda _sqlstate: None,
     ) -> None:
         self._dsn = dsn
         self._timeout_s = statement_timeout_ms / 1000 + 0.5
@@ -94,6 +98,8 @@ class Database:
         }
         self._health = health
         self._used = used
+        self._refused = refused
+        self._complain_from_s: dict[str, float] = {}
         self._connections = Connections(self._connect, size, self._doubt)
         self._running: set[asyncio.Task[object]] = set()
         self._probing: asyncio.Task[None] | None = None
@@ -244,6 +250,7 @@ class Database:
             self._doubt()  # and we have none at all
             raise Unavailable from error
         except _ANSWERED as error:
+            self._note_refused(error)
             raise Unavailable from error
         except _UNAVAILABLE as error:
             if isinstance(error, TimeoutError) and had_all_its_time():
@@ -251,6 +258,15 @@ class Database:
             else:
                 self._doubt()
             raise Unavailable from error
+
+    def _note_refused(self, error: asyncpg.PostgresError) -> None:
+        sqlstate = str(error.sqlstate)
+        self._refused(sqlstate)
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._complain_from_s.get(sqlstate, 0.0):
+            self._complain_from_s[sqlstate] = now_s + _COMPLAIN_S
+            name = type(error).__name__
+            logger.warning("PostgreSQL refuses statements: %s (SQLSTATE %s); said once a minute", name, sqlstate)
 
     # -- whether it is there ----------------------------------------------------------------------
 

@@ -92,6 +92,10 @@ class Metrics:
         self.database_seconds = self._histogram(
             "database_seconds", "Time of one use of a database connection, with the wait for it.", _FAST_S
         )
+        self.database_refused = self._counter(
+            "database_refused", "Statements that PostgreSQL did not carry out for want of something: 53100 is a full disk.",
+            ["sqlstate"],
+        )  # fmt: skip
         self.database_connections = self._gauge("database_connections", "Connections to PostgreSQL.", ["state"])
 
         # The process

@@ -136,3 +136,22 @@ async def test_what_cannot_be_reached_is_told_at_the_start() -> None:
     with pytest.raises(Unavailable):
         await database.fetchrow("SELECT 1")
     await database.close()
+
+
+async def test_what_postgresql_refuses_is_counted_by_its_state_and_said_once_a_minute(
+    running_engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: list[str] = []
+    database = Database(running_engines.template.application, statement_timeout_ms=100, refused=refused.append)
+    await database.open()
+    try:
+        for state in ("53100", "53100", "55P03"):
+            with pytest.raises(Unavailable):
+                await database.fetchrow(f"DO $$ BEGIN RAISE EXCEPTION 'a text of somebody' USING ERRCODE = '{state}'; END $$")
+        assert refused == ["53100", "53100", "55P03"]
+        assert not database.away
+    finally:
+        await database.close()
+    lines = [record.getMessage() for record in caplog.records if "refuses statements" in record.getMessage()]
+    assert len(lines) == 2 and "DiskFullError (SQLSTATE 53100)" in lines[0] and "55P03" in lines[1]
+    assert "somebody" not in caplog.text

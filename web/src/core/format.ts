@@ -23,6 +23,12 @@ export function clock(atMs: number, locale?: string): string {
   return new Date(atMs).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
 }
 
+/** "Today, 14:05", or the day alone when that is long ago. */
+export function dayAndClock(atMs: number, nowMs: number, locale?: string): string {
+  const day = dayLabel(atMs, nowMs, locale);
+  return day === "Today" || day === "Yesterday" ? `${day.toLowerCase()}, ${clock(atMs, locale)}` : day;
+}
+
 export function fullTime(atMs: number, locale?: string): string {
   return new Date(atMs).toLocaleString(locale, { dateStyle: "full", timeStyle: "short" });
 }

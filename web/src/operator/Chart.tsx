@@ -1,6 +1,7 @@
 /** One measure of all nodes over the last minutes. */
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { clock } from "../core/format";
 import { type Aligned, type Measure, ms, short } from "./model";
 
 const HEIGHT = 150;
@@ -85,7 +86,13 @@ function options(element: HTMLElement, measure: Measure, names: readonly string[
     padding: [8, 6, 0, 0],
     scales: { y: { range: (_, _low, high) => [0, high > 0 ? high * 1.15 : 1] } },
     axes: [
-      { ...axis, space: 70 },
+      {
+        ...axis,
+        size: 26,
+        space: 60,
+        incrs: [60, 120, 300],
+        values: (_, splits) => splits.map((one) => clock(one * 1000)),
+      },
       { ...axis, size: 46, space: 32, values: (_, splits) => splits.map((one) => text(measure, one)) },
     ],
     series: [

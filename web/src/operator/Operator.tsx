@@ -187,7 +187,9 @@ function Nodes({ nodes, atMs }: { nodes: readonly NodeStatus[]; atMs: number }) 
 }
 
 function Closes({ status: now }: { status: ClusterStatus }) {
+  const [only, setOnly] = useState<string | null>(null);
   const reasons = added(now.nodes, (node) => node.closes);
+  const shown = now.closes.filter((one) => only === null || one.reason === only);
   const refusals = added(now.nodes, (node) => node.refusals);
   return (
     <section aria-labelledby="operator-closes">
@@ -195,16 +197,26 @@ function Closes({ status: now }: { status: ClusterStatus }) {
       {reasons.length > 0 && (
         <ul class="chips">
           {reasons.map(([reason, count]) => (
-            <li key={reason} class="tag">
-              {reasonText(reason)} <strong>{short(count)}</strong>
+            <li key={reason}>
+              <button
+                class="tag"
+                type="button"
+                aria-pressed={only === reason}
+                title="Show only these"
+                onClick={() => setOnly(only === reason ? null : reason)}
+              >
+                {reasonText(reason)} <strong>{short(count)}</strong>
+              </button>
             </li>
           ))}
         </ul>
       )}
-      {now.closes.length === 0 ? (
-        <p class="empty">No connection has ended since the nodes started.</p>
+      {shown.length === 0 ? (
+        <p class="empty">
+          {only ? "None of the latest ended so." : "No connection has ended since the nodes started."}
+        </p>
       ) : (
-        <div class="wide">
+        <div class="wide closes">
           <table>
             <thead>
               <tr>
@@ -217,7 +229,7 @@ function Closes({ status: now }: { status: ClusterStatus }) {
               </tr>
             </thead>
             <tbody>
-              {now.closes.map((one) => (
+              {shown.map((one) => (
                 <Close key={one.at + one.connection + one.node} close={one} />
               ))}
             </tbody>

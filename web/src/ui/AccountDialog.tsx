@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../api";
 import { device } from "../core/device";
-import { fullTime } from "../core/format";
+import { dayAndClock } from "../core/format";
 import { sentence } from "../core/sentences";
 import { asRefused } from "../errors";
 import * as notices from "../state/notices";
@@ -43,7 +43,7 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
             <li class="pick" key={one.id} data-testid="session" data-current={one.current ?? false}>
               <span class="pick-text">
                 <strong>{device(one.agent)}</strong>
-                <small title={one.agent}>last used {fullTime(Date.parse(one.last_used_at))}</small>
+                <small title={one.agent}>last used {dayAndClock(Date.parse(one.last_used_at), Date.now())}</small>
               </span>
               {one.current ? (
                 <small class="tag">this one</small>
