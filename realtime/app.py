@@ -48,7 +48,7 @@ from realtime.rooms.writer import Writer
 from realtime.status import SAMPLE_S, Board, Reading
 from realtime.store import migrate
 from realtime.store.accounts import AccountStore
-from realtime.store.events import EventStore
+from realtime.store.events import NO_APPEND, EventStore
 from realtime.store.pool import Database
 from realtime.store.presence import PresenceStore
 from realtime.store.rooms import RoomStore
@@ -97,6 +97,7 @@ class Node:
             health=self._database_health,
             used=metrics.database_seconds.observe,
             refused=lambda sqlstate: metrics.database_refused.labels(sqlstate).inc(),
+            warm=[NO_APPEND],
         )
         users, rooms = UserStore(self.database), RoomStore(self.database)
         log = EventStore(self.database)

@@ -40,6 +40,7 @@ class Connections:
         self._idle: deque[tuple[Connection, float]] = deque()
         self._count = 0  # lent, idle, and being made
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._making: set[asyncio.Task[None]] = set()
         self._full_until_s = 0.0
         self._closed = False
 
@@ -69,26 +70,44 @@ class Connections:
             if connection is not None:
                 return connection
             if self._count < self._size and not (self._count and _now_s() < self._full_until_s):
-                try:
-                    return await self._make()
-                except asyncpg.TooManyConnectionsError:
-                    self._full_until_s = _now_s() + _FULL_S
-                    if not self._count:
-                        raise
+                self._grow()
             connection = await self._wait()
             if connection is not None:
                 return connection
 
-    async def _make(self) -> Connection:
+    def _grow(self) -> None:
+        """Make one more, for whoever has waited longest then: connecting takes several round trips, and mostly one that is lent
+        is given back before.
+        """
         self._count += 1
+        task = asyncio.get_running_loop().create_task(self._make())
+        self._making.add(task)
+        task.add_done_callback(self._making.discard)
+
+    async def _make(self) -> None:
         try:
             connection = await self._connect()
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits
+            self._count -= 1
+            self._failed(error)
         except BaseException:
             self._count -= 1
-            self._wake(None)
             raise
-        connection.add_termination_listener(self._ended)
-        return connection
+        else:
+            connection.add_termination_listener(self._ended)
+            self.give(connection, whole=True)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, asyncpg.TooManyConnectionsError):
+            self._full_until_s = _now_s() + _FULL_S
+            if self._count:
+                return  # whoever waits gets one of those that there are
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+                return
+        self._lost()  # nobody needs it any more, but it may mean something
 
     def _ended(self, connection: object) -> None:
         """The server, or the network, ended a connection. One that is lent is counted out when it is given back."""
@@ -106,7 +125,7 @@ class Connections:
             if future.cancelled() or not future.done():
                 with contextlib.suppress(ValueError):  # woken and cancelled in one turn
                     self._waiting.remove(future)
-            elif (handed := future.result()) is not None:
+            elif future.exception() is None and (handed := future.result()) is not None:
                 self.give(handed, whole=True)
             else:
                 self._wake(None)
@@ -144,6 +163,8 @@ class Connections:
     def close(self) -> None:
         """Drop what nobody uses now, and the rest as it is given back."""
         self._closed = True
+        for task in self._making:
+            task.cancel()
         self.drop_idle()
 
     def drop(self, connection: Connection) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SQL = queries.load("events")
 MAX_SEQ = 2**63 - 1
+NO_APPEND: tuple[object, ...] = (_SQL.append, [], [], [], [], [], [])
+"""The statement of `append` for an empty batch, which does nothing (`Database`'s `warm`)."""
 
 
 class Outcome(enum.StrEnum):

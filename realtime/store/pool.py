@@ -19,7 +19,7 @@ from realtime.errors import Unavailable
 from realtime.store.connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from realtime.store.connections import Connection
 
@@ -71,6 +71,8 @@ class Database:
         used: Called with the seconds that each use of a connection took, the wait for it included.
         refused: Called with the SQLSTATE of each statement that PostgreSQL did not carry out for want of something: a lock,
             time, memory, room on its disk.
+        warm: Statements, each with its arguments, that change nothing: run on a new connection before it is lent. Whoever is
+            the first to use a statement on a connection waits for five round trips until it is prepared and its types are known.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Database:
         health: Callable[[bool], None] = lambda _healthy: None,
         used: Callable[[float], None] = lambda _seconds: None,
         refused: Callable[[str], None] = lambda _sqlstate: None,
+        warm: Sequence[tuple[object, ...]] = (),
     ) -> None:
         self._dsn = dsn
         self._timeout_s = statement_timeout_ms / 1000 + 0.5
@@ -99,8 +102,9 @@ class Database:
         self._health = health
         self._used = used
         self._refused = refused
+        self._warm = warm
         self._complain_from_s: dict[str, float] = {}
-        self._connections = Connections(self._connect, size, self._doubt)
+        self._connections = Connections(self._connect_warm, size, self._doubt)
         self._running: set[asyncio.Task[object]] = set()
         self._probing: asyncio.Task[None] | None = None
         self._open = False
@@ -125,7 +129,7 @@ class Database:
         """
         try:
             async with asyncio.timeout(_CLOSE_S):
-                self._connections.add(await self._connect())
+                self._connections.add(await self._connect_warm())
         except (*_UNAVAILABLE, asyncpg.PostgresError) as error:
             raise Unavailable from error
         self._open = True
@@ -146,6 +150,16 @@ class Database:
             # Of several hosts in the URL the one that takes writes; where there is none, it counts as away.
             target_session_attrs=SessionAttribute.read_write,
         )
+
+    async def _connect_warm(self) -> Connection:
+        connection = await self._connect()
+        try:
+            for query, *args in self._warm:
+                await connection.fetch(str(query), *args, timeout=self._timeout_s)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     # -- operations -------------------------------------------------------------------------------
 

@@ -45,6 +45,12 @@ def test_the_hosts_of_a_cluster_are_shown() -> None:
             "REALTIME_DATABASE_URL is a URL such as postgresql://user@host/database or redis://host:6379/0.",
         ),
         ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/33", "REALTIME_TRUSTED_PROXIES: '10.0.0.0/33' does not appear to be"),
+        ("REALTIME_METRICS_NETWORKS", "everybody", "REALTIME_METRICS_NETWORKS: 'everybody' does not appear to be"),
+        (
+            "REALTIME_METRICS_TOKEN",
+            "s3cret",
+            "REALTIME_METRICS_TOKEN is at least 16 characters long; `openssl rand -hex 32` makes one.",
+        ),
     ],
 )
 def test_a_wrong_setting_is_said_in_one_sentence(name: str, value: str, sentence: str) -> None:
@@ -61,3 +67,7 @@ def test_a_url_of_redis_that_is_none_stops_the_start_and_is_not_repeated(url: st
     assert said.startswith("realtime: REALTIME_REDIS_URL: ")
     assert "s3cret" not in said
     assert said.count("\n") == 1
+
+
+def test_the_token_of_the_metrics_is_hidden() -> None:
+    assert shown("REALTIME_METRICS_TOKEN", "0123456789abcdef") == "(set)"

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { device } from "../src/core/device";
+import { IDLE_AFTER_MS, Idleness } from "../src/core/idle";
 import { about, textOf, until } from "../src/core/status";
 
 const NOW = Date.parse("2026-03-04T12:00:00.000Z");
@@ -45,5 +46,24 @@ describe("devices", () => {
     expect(device("Mozilla/5.0 (Windows NT 10.0; rv:150.0) Gecko/20100101 Firefox/150.0")).toBe("Firefox on Windows");
     expect(device("curl/8.1")).toBe("curl");
     expect(device("")).toBe("An unknown program");
+  });
+});
+
+describe("being idle", () => {
+  it("begins when nothing was touched for ten minutes, counted from the last touch", () => {
+    const idleness = new Idleness(0);
+    expect(idleness.look(IDLE_AFTER_MS - 1)).toBe(1);
+    expect(idleness.touched(IDLE_AFTER_MS - 1)).toBe(false);
+    expect(idleness.look(IDLE_AFTER_MS)).toBe(IDLE_AFTER_MS - 1);
+    expect(idleness.idle).toBe(false);
+    expect(idleness.look(2 * IDLE_AFTER_MS)).toBe(0);
+    expect(idleness.idle).toBe(true);
+  });
+
+  it("ends with the first touch, which is told once", () => {
+    const idleness = new Idleness(0);
+    idleness.look(3 * IDLE_AFTER_MS); // a device that slept
+    expect([idleness.touched(1), idleness.touched(2)]).toEqual([true, false]);
+    expect(idleness.idle).toBe(false);
   });
 });

@@ -191,14 +191,16 @@ class Cluster:
             proxy.release()
 
     @contextlib.asynccontextmanager
-    async def small_disk(self, megabytes: int = 24) -> AsyncIterator[pathlib.Path]:
-        """Keep the log on a disk of its own; yield a file's path on it.
+    async def small_disk(self) -> AsyncIterator[pathlib.Path]:
+        """Keep the log on a disk of its own, with little room beside it; yield a file's path on it.
 
         Raises:
             Unsupported: this account may not mount anything.
         """
         disk = self.folder / "small-disk"
         disk.mkdir(exist_ok=True)
+        async with self.database() as connection:
+            megabytes = await connection.fetchval("SELECT pg_total_relation_size('events')") // (1 << 20) + 24
         mounted = await asyncio.to_thread(
             subprocess.run, ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "realtime-lab", str(disk)],
             capture_output=True, check=False,

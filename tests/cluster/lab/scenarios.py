@@ -305,7 +305,7 @@ ALL = [
     Scenario("node_without_postgres", "a node is cut off from PostgreSQL", cut_off_from_postgres, ANSWERS),
     Scenario("node_without_balancer", "a node is cut off from the balancer", cut_off_from_balancer, RESUME, LOSSES, fronts=True),
     Scenario("truncated", "connections end amid frames", truncated, ANSWERS, LOSSES, fronts=True),
-    Scenario("latency", "100 ms more on the way to Redis and PostgreSQL", latency, {"cross_p99_during_s": 1.0}),
+    Scenario("latency", "100 ms more on the way to Redis and PostgreSQL", latency, {"cross_p99_during_s": 1.5}),
     Scenario("half_open", "clients vanish without a word", half_open, {"noticed_s": 45.5}),
     Scenario("stopped_readers", "clients stop reading", stopped_readers, {"cross_p99_during_s": 0.25}),
     Scenario("lost_acks", "acks are lost and retried on three nodes at once", lost_acks, ANSWERS),

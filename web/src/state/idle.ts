@@ -1,33 +1,31 @@
 /** Tells the server when nobody touches this page for a while, and when somebody does again. */
+import { Idleness } from "../core/idle";
 import { asRefused } from "../errors";
 import * as connection from "./connection";
 
-export const IDLE_AFTER_MS = 10 * 60_000;
 const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"] as const;
 
-let idle = false;
+let idleness = new Idleness(0);
 
 /** Watch until the returned function is called. */
 export function watch(): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let touchedAtMs = Date.now();
+  idleness = new Idleness(Date.now());
 
-  function due(): void {
-    const leftMs = touchedAtMs + IDLE_AFTER_MS - Date.now();
-    if (leftMs > 0) timer = setTimeout(due, leftMs);
-    else say(true);
+  function look(): void {
+    const inMs = idleness.look(Date.now());
+    if (inMs > 0) timer = setTimeout(look, inMs);
+    else tell();
   }
   function touched(): void {
-    touchedAtMs = Date.now();
-    if (!idle) return;
-    say(false);
-    due();
+    if (!idleness.touched(Date.now())) return;
+    tell();
+    look();
   }
   const seen = () => {
     if (!document.hidden) touched();
   };
-  idle = false;
-  due();
+  look();
   for (const sign of SIGNS) addEventListener(sign, touched, { passive: true });
   document.addEventListener("visibilitychange", seen);
   return () => {
@@ -39,17 +37,12 @@ export function watch(): () => void {
 
 /** A new connection is not idle for the server before it is told. */
 export function tellAgain(): void {
-  if (idle) send();
+  if (idleness.idle) tell();
 }
 
-function say(now: boolean): void {
-  idle = now;
-  send();
-}
-
-function send(): void {
+function tell(): void {
   if (connection.status.peek() !== "online") return; // `tellAgain` says it with the next connection
-  connection.request("presence.set", { idle }).catch((error: unknown) => {
+  connection.request("presence.set", { idle: idleness.idle }).catch((error: unknown) => {
     console.info("The server was not told about being idle:", asRefused(error).code);
   });
 }
