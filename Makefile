@@ -69,8 +69,10 @@ bench-quick: setup $(VENV)/bench.stamp ## the same with Node alone and less of e
 faults: setup-dev ## break everything under load for 25 minutes at most: a table, and build/faults/report.html
 	@$(BIN)/python -m tests.cluster.lab $(FAULTS)
 
-screenshot: setup-dev ## take the pictures of the README anew, with the browser test
+screenshot: setup-dev ## take the pictures of the documentation anew, with the browser test and a cluster
 	@mkdir -p docs/images && SCREENSHOT_TO=docs/images $(BIN)/pytest tests/browser -k two_people_chat
+	@$(BIN)/python -m tests.browser.pictures docs/images
+	@test ! -f build/faults/report.html || $(BIN)/python -m tests.browser.pictures docs/images build/faults/report.html
 
 format: $(VENV)/dev.stamp ## put the code into its form
 	@$(BIN)/ruff format -q . ; $(BIN)/ruff check -q --fix .
