@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONFIRM_S = 1.0
+ALONE_S = 5 * BEAT_S
+"""A node that hears Redis and has heard no other node for so long publishes no rooms."""
 CONTROL_LANES = 16
 """Control channels in a cluster, over its slots: each message goes over one whose server lives."""
 _MOVES = 2  # times that a publish follows a moving slot
@@ -110,6 +112,8 @@ class Bus:
         self._clock = asyncio.get_running_loop().time
         self._peers = Peers(self._clock)
         self._all_heard = True
+        self._alone = False
+        self._met_s = self._healthy_s = self._clock()  # when another node was heard last, and the bus came back last
         self._beating: asyncio.Task[None] | None = None
         self._was_healthy = False
         self._complained = False
@@ -204,11 +208,15 @@ class Bus:
 
     def publish_batch(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
         """Send committed events, which follow each other without a hole, as one message; as several when they are large."""
+        if self._alone:
+            return
         for at, part in _split(frames):
             self._put(self._room_prefix + room, Kind.EVENTS, part, first_seq + at)
 
     def publish_signal(self, room: RoomId, frame: bytes) -> None:
         """Send a frame without a number."""
+        if self._alone:
+            return
         self._put(self._room_prefix + room, Kind.SIGNAL, [frame])
 
     def publish_control(self, message: bytes) -> None:
@@ -227,6 +235,24 @@ class Bus:
             for _ in range(2):
                 await asyncio.sleep(BEAT_S / 2)
                 self._look_for_peers()
+                self._alone = self._is_alone()
+
+    def _is_alone(self) -> bool:
+        """Whether nobody is there whom rooms need to be published to.
+
+        Over a single server, both ends of which are well, every other node is heard within a beat. It is published to from
+        then on, and told to compare what it may have missed before.
+        """
+        if self._cluster is not None or not self.healthy or self._peers.known:
+            return False
+        return self._clock() - max(self._met_s, self._healthy_s) >= ALONE_S
+
+    def _met(self) -> None:
+        """Another node is there."""
+        self._met_s = self._clock()
+        if self._alone:
+            self._alone = False
+            self._receiver.unsent()
 
     def _look_for_peers(self) -> None:
         all_heard = not self._peers.silent
@@ -377,6 +403,8 @@ class Bus:
             self._complained = False
         if healthy is not self._was_healthy:
             self._was_healthy = healthy
+            self._healthy_s = self._clock()
+            self._alone = False
             self._health(healthy)
 
     def message(self, shard: Shard, channel: str, data: bytes) -> None:
@@ -391,6 +419,8 @@ class Bus:
             self._count_refused(Refusal.CONTENT.value)
 
     def _take(self, shard: Shard, channel: str, found: Envelope) -> None:
+        if found.sender != self._sender:
+            self._met()
         if found.sender == self._sender:
             if found.kind is Kind.PROBE:
                 shard.probe_heard(found.number)

@@ -47,6 +47,11 @@ class Peers:
             self._heard_s.setdefault(sender, self._clock() - QUIET_S)
 
     @property
+    def known(self) -> bool:
+        """Whether there is any other node that may live."""
+        return bool(self._heard_s)
+
+    @property
     def silent(self) -> int:
         """How many nodes are not heard that may live."""
         now_s = self._clock()

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from realtime import engines
 from realtime.model import RoomId
+from realtime.rooms import bus as bus_module
 from realtime.rooms.bus import Bus
 from realtime.rooms.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, Kind, Sealer
 from tests.process import readable
@@ -404,3 +405,36 @@ async def test_a_node_that_closes_is_not_missed(start: Any) -> None:
     await until(lambda: not here.bus._peers._heard_s, 0.5)
     await asyncio.sleep(NOTICED_S)
     assert here.bus.complete and not here.heard.suspects
+
+
+async def test_a_node_alone_publishes_no_rooms_and_tells_the_first_that_comes(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "ALONE_S", 0.5)
+    here = await start()
+    assert not here.bus._alone, "before it is known nobody is assumed to be away"
+    await until(lambda: here.bus._alone)
+    here.bus.publish_batch(ROOM, 1, [b"lost, since nobody is there"])
+    there = await start()
+    await until(lambda: not here.bus._alone, 0.5)
+    assert here.heard.unsents == 1, "the newcomer is told to compare"
+    assert await there.bus.subscribe(ROOM)
+    here.bus.publish_batch(ROOM, 2, [b"heard"])
+    await until(lambda: there.heard.frames)
+    assert there.heard.frames == [(ROOM, 2, [b"heard"])]
+    await there.bus.close()
+    await until(lambda: here.bus._alone)
+
+
+async def test_while_its_peer_is_silent_or_the_bus_is_away_no_node_thinks_that_it_is_alone(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "ALONE_S", 0.5)
+    here, there = await start(), await start()
+    await until(lambda: here.bus._peers.known)
+    monkeypatch.setattr(there.bus, "_dispatch", lambda item: None)
+    await until(lambda: here.bus.silent_nodes == 1, NOTICED_S)
+    await asyncio.sleep(1)
+    assert not here.bus._alone
+    monkeypatch.setattr(type(there.bus), "healthy", False)
+    assert not there.bus._is_alone()
