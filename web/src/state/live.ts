@@ -93,11 +93,16 @@ function ready(): void {
 
 /** The server tells changes; what was chosen before has to be asked for. */
 async function learnOwnPresence(): Promise<void> {
+  const connected = subscribed;
   try {
-    presence.own.value = await api.ownPresence();
+    const own = await api.ownPresence();
+    if (connected === subscribed) presence.own.value = own;
   } catch (error) {
-    const { code } = asRefused(error);
-    if (code !== "network" && code !== "session_ended") notices.complain(error);
+    const { retryable, retry_after_ms } = asRefused(error);
+    if (!retryable) return; // signed out meanwhile: the screen says so
+    setTimeout(() => {
+      if (connected === subscribed) void learnOwnPresence();
+    }, retry_after_ms ?? RETRY_MS);
   }
 }
 
