@@ -123,6 +123,7 @@ class Board:
         """Look at what was counted since the last time, and tell the others. `gone`: this node ends."""
         status, sample = self._status(), self._sample()
         fresh, self._fresh = self._fresh, []
+        self._forget()
         self._note(self._run, status, sample, gone=gone)
         self._publish(_encode(Heard(self._run, status, sample, fresh, gone)))
 

@@ -83,7 +83,10 @@ class Readers:
         peer = request.remote or ""
         if not was_forwarded(request.headers) or within(peer, self.trusted):
             forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
-            if within(client_address(peer, forwarded, self.trusted), self.networks):
+            address = client_address(peer, forwarded, self.trusted)
+            # A trusted proxy that does not say for whom it asks must not be taken for the one who asks.
+            unsaid = was_forwarded(request.headers) and within(address, self.trusted) and address == peer
+            if not unsaid and within(address, self.networks):
                 return
         raise errors.Forbidden("Metrics are read from REALTIME_METRICS_NETWORKS, or with REALTIME_METRICS_TOKEN as bearer token.")
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONFIRM_S = 1.0
-ALONE_S = 5 * BEAT_S
-"""A node that hears Redis and has heard no other node for so long publishes no rooms."""
+ALONE_S = 15.0
+"""A node that hears Redis and has heard no other node for so long publishes no rooms. Three signs of life of nodes of the version
+before, which do not beat."""
 CONTROL_LANES = 16
 """Control channels in a cluster, over its slots: each message goes over one whose server lives."""
 _MOVES = 2  # times that a publish follows a moving slot
@@ -412,6 +413,8 @@ class Bus:
             self._take(shard, channel, self._sealer.unpack(channel, data))
         except Refused as error:
             self._count_refused(error.reason.value)
+            if error.reason in (Refusal.VERSION, Refusal.KEY):
+                self._met()
             if error.reason in (Refusal.VERSION, Refusal.KEY) and channel.startswith(self._room_prefix):
                 # Perhaps of a newer node: what it says is in the store too.
                 self._receiver.suspect([self._room_of(channel)])

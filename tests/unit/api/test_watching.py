@@ -25,6 +25,8 @@ LOCAL, ELSEWHERE = ["127.0.0.0/8"], ["192.0.2.0/24"]
         (LOCAL, [], {"Via": "1.1 proxy"}, 403),
         (LOCAL, LOCAL, {"X-Forwarded-For": "203.0.113.9"}, 403),
         (LOCAL, LOCAL, {"X-Forwarded-For": "127.0.0.9"}, 200),
+        (LOCAL, LOCAL, {"X-Forwarded-For": "unknown"}, 403),
+        (LOCAL, LOCAL, {"Forwarded": "for=203.0.113.9"}, 403),
         (ELSEWHERE, LOCAL, {"X-Forwarded-For": "192.0.2.7"}, 200),
         (ELSEWHERE, LOCAL, {"X-Forwarded-For": "192.0.2.7, 203.0.113.9"}, 403),
         (ELSEWHERE, [], {"Authorization": f"Bearer {SCRAPE_TOKEN}"}, 200),
