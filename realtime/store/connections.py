@@ -100,13 +100,12 @@ class Connections:
     def _failed(self, error: Exception) -> None:
         if isinstance(error, asyncpg.TooManyConnectionsError):
             self._full_until_s = _now_s() + _FULL_S
-            if self._count > len(self._making) - 1:  # without this one, and others that are likely to fail as well
+            if self._count:
                 return  # whoever waits gets one of those that there are
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
                 future.set_exception(error)
-                self._wake(None)  # the next one tries for itself
                 return
         self._lost()  # nobody needs it any more, but it may mean something
 
