@@ -12,11 +12,13 @@ import { io } from "socket.io-client";
 const url = "http://127.0.0.1:8000", room = "…";
 const answer = await fetch(`${url}/api/v1/auth/login`, {
   method: "POST", headers: { "Content-Type": "application/json" },
-  body: JSON.stringify({ username: "ada", password: "correct horse" }),
+  body: JSON.stringify({ username: "ada", password: "a good password" }),
 });
+if (!answer.ok) throw new Error(await answer.text());
 const { access_token: token } = await answer.json();
 
 const socket = io(url, { auth: { token } });
+socket.on("connect_error", (error) => console.error(error.data ?? error.message));
 socket.on("message.created", (event) => console.log(event.seq, event.body));
 socket.on("ready", async () => {
   await socket.emitWithAck("room.subscribe", { rooms: [{ room, since: 0 }] });
@@ -32,8 +34,10 @@ url, room = "http://127.0.0.1:8000", "…"
 
 async def main():
     async with aiohttp.ClientSession() as session:
-        me = {"username": "ada", "password": "correct horse"}
+        me = {"username": "ada", "password": "a good password"}
         async with session.post(f"{url}/api/v1/auth/login", json=me) as answer:
+            if answer.status != 200:
+                raise SystemExit(await answer.text())
             token = (await answer.json())["access_token"]
     client = socketio.AsyncClient()
     client.on("message.created", lambda event: print(event["seq"], event["body"]))
@@ -48,7 +52,7 @@ asyncio.run(main())
 
 CLIENTS = (
     ("JavaScript, with `socket.io-client`", _JAVASCRIPT),
-    ("Python, with `python-socketio[asyncio_client]`", _PYTHON),
+    ("Python, with `python-socketio[asyncio-client]`", _PYTHON),
 )
 
 RULES = (

@@ -7,19 +7,23 @@ import contextlib
 import json
 import pathlib
 import re
+import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.client import PASSWORD, unique
+from tests.client import PASSWORD, Api, unique
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.client import Api, Person
+    from tests.client import Person
+    from tests.conftest import Nodes
 
 ROOT = pathlib.Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = {"js": ROOT / "examples" / "chat.mjs", "python": ROOT / "examples" / "chat.py"}
 TEN_LINES = {"js": ROOT / "examples" / "hello.mjs", "python": ROOT / "examples" / "hello.py"}
 NODE = pathlib.Path(sys.executable).parent / "node"
@@ -72,6 +76,13 @@ async def running(language: str, folder: pathlib.Path, *arguments: str) -> Async
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.communicate()
+
+
+def nobody_listens() -> str:
+    """Return an address at which a connection is refused."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{one.getsockname()[1]}"
 
 
 def arguments(person: Person, *more: str) -> list[str]:
@@ -129,6 +140,61 @@ async def test_the_example_ends_with_the_servers_reason_when_the_password_is_wro
 
 
 @both
+@pytest.mark.parametrize(("wrong", "word"), [("password", b"invalid_credentials"), ("address", b"conn")])
+async def test_the_first_client_of_the_readme_says_what_went_wrong(
+    api: Api, tmp_path: pathlib.Path, language: str, wrong: str, word: bytes
+) -> None:
+    anna = await api.register()
+    (tmp_path / "node_modules").symlink_to(ROOT / "web" / "node_modules")
+    program = tmp_path / TEN_LINES[language].name
+    program.write_bytes(TEN_LINES[language].read_bytes())
+    interpreter = str(NODE) if language == "js" else sys.executable
+    url, password = (api.url, "wrong password") if wrong == "password" else (nobody_listens(), PASSWORD)
+    process = await asyncio.create_subprocess_exec(
+        interpreter, program.name, url, anna.username, password, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 15)
+    assert process.returncode == 1
+    assert word in said.lower()
+    assert b"Traceback" not in said
+
+
+@both
+async def test_the_example_renews_its_access_token_and_stays(nodes: Nodes, tmp_path: pathlib.Path, language: str) -> None:
+    api = await nodes.start(access_token_ttl_s=10, token_grace_s=0)
+    anna, ben = await api.register(), await api.register()
+    room = await anna.room()
+    async with running(language, tmp_path, *arguments(ben, room)) as example:
+        await example.until("message.created", body="hello")
+        first = (await ben.get("/me/sessions"))["sessions"]
+        await asyncio.sleep(11)  # the first token is over, and whoever still shows it was disconnected
+        later = Api(anna.api.http, api.url)
+        again = (await later.request("POST", "/auth/login", {"username": anna.username, "password": PASSWORD}, expect=200)).json
+        await later.request(
+            "POST",
+            f"/rooms/{room}/messages",
+            {"client_id": unique(), "body": "still there?"},
+            token=again["access_token"],
+            expect=201,
+        )
+        await example.until("message.created", body="still there?")
+    assert len(first) == 2
+    names = [name for name, _ in example.printed]
+    assert names.count("ready") == 1
+    assert not {"closing", "connect_error", "refused"} & set(names)
+
+
+def test_the_readme_names_an_extra_that_the_oldest_pip_knows() -> None:
+    [wanted] = set(re.findall(r'pip install "(python-socketio\[[^"]+)"', README + EXAMPLES["python"].read_text(encoding="utf-8")))
+    # The pip that came with this Python: that of 3.11 does not take an underscore for a dash.
+    answer = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--report", "-", wanted],
+        check=True, capture_output=True, timeout=50,
+    )  # fmt: skip
+    assert "aiohttp" in {one["metadata"]["name"] for one in json.loads(answer.stdout)["install"]}
+
+
+@both
 async def test_the_ten_lines_of_the_readme_sign_in_and_talk(api: Api, tmp_path: pathlib.Path, language: str) -> None:
     anna = await api.register()
     (tmp_path / "node_modules").symlink_to(ROOT / "web" / "node_modules")
@@ -157,5 +223,5 @@ async def test_the_ten_lines_of_the_readme_sign_in_and_talk(api: Api, tmp_path: 
 
 @both
 def test_the_readme_shows_the_ten_lines_to_the_letter(language: str) -> None:
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert TEN_LINES[language].read_text(encoding="utf-8") in blocks
