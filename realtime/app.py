@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from realtime import __version__, errors, tasks
-from realtime.api.address import client_address
+from realtime.address import client_address
 from realtime.api.app import mount
 from realtime.api.ports import Services
 from realtime.api.probes import Readers

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Sequence
 
-    from realtime.api.address import Network
+    from realtime.address import Network
     from realtime.api.edge import Handler
     from realtime.api.ports import Services
 

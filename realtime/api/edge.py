@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from realtime import errors
+from realtime.address import within
 from realtime.api import cors, problems
-from realtime.api.address import within
 from realtime.errors import RealtimeError
 from realtime.telemetry import logs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
-    from realtime.api.address import Network
+    from realtime.address import Network
 
     Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Observe: TypeAlias = Callable[[str, str, int, float], None]

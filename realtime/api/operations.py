@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from realtime.api.address import client_address
+from realtime.address import client_address
 from realtime.api.input import bearer_token, body_decoder, query_decoder, read_body
 from realtime.api.route import Auth, Call
 from realtime.errors import RealtimeError
@@ -15,7 +15,7 @@ from realtime.errors import RealtimeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realtime.api.address import Network
+    from realtime.address import Network
     from realtime.api.edge import Handler
     from realtime.api.ports import Accounts, Services
     from realtime.api.route import Route

@@ -12,13 +12,13 @@ import msgspec
 from aiohttp import web
 
 from realtime import errors
-from realtime.api.address import client_address, was_forwarded, within
+from realtime.address import client_address, was_forwarded, within
 from realtime.contract import rest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realtime.api.address import Network
+    from realtime.address import Network
     from realtime.api.edge import Handler
     from realtime.api.ports import Services
 

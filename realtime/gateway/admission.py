@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
 from realtime import errors
+from realtime.address import address_key
 from realtime.limits import Buckets, TokenBucket
 
 _FILL_S = 10.0  # in that time an address gets as many handshakes back as it may have connections
@@ -31,7 +31,7 @@ class AdmissionLimits:
 class Admission:
     """Counts connections by address, and those of an address that have not shown a token yet.
 
-    An IPv6 address counts as its /64: that is what one customer gets (RFC 6177), and nobody can use up more by hopping.
+    An address counts as its `address_key`, an IPv6 address as its /64.
     """
 
     def __init__(self, limits: AdmissionLimits) -> None:
@@ -56,7 +56,7 @@ class Admission:
             RateLimited: the address opens them too fast.
             Overloaded: the node has as many as it may have, or they come too fast for it.
         """
-        key = _key(address)
+        key = address_key(address)
         half = max(_HALF_OPEN_AT_LEAST, self._limits.per_address // 2)
         if self._live[key] >= self._limits.per_address or self._half_open[key] >= half:
             raise errors.TooManyConnections(retry_after_ms=_FULL_RETRY_MS)
@@ -75,11 +75,11 @@ class Admission:
 
     def entered(self, address: str) -> None:
         """Note that a connection of this address was let in."""
-        _take_off(self._half_open, _key(address))
+        _take_off(self._half_open, address_key(address))
 
     def closed(self, address: str, entered: bool) -> None:
         """Forget a connection; `entered` as it was told before."""
-        key = _key(address)
+        key = address_key(address)
         _take_off(self._live, key)
         if not entered:
             _take_off(self._half_open, key)
@@ -90,15 +90,6 @@ def _take_off(counts: Counter[str], key: str) -> None:
     counts[key] -= 1
     if not counts[key]:
         del counts[key]
-
-
-def _key(address: str) -> str:
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return address
 
 
 def _ms(wait_s: float) -> int:

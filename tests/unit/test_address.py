@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from realtime.api.address import client_address
+from realtime.address import address_key, client_address
 
 PROXIES = [ipaddress.ip_network(one) for one in ("10.0.0.0/8", "fd00::/8")]
 
@@ -37,3 +37,23 @@ def test_the_address_is_the_last_one_that_somebody_trusted_wrote(peer: str, head
 
 def test_without_trusted_proxies_the_header_says_nothing() -> None:
     assert client_address("10.0.0.1", "198.51.100.1", []) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:1::1", "2001:db8:1:1::/64"),
+        ("2001:DB8:1:1:ffff:ffff:ffff:ffff", "2001:db8:1:1::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("64:ff9b::203.0.113.9", "203.0.113.9"),
+        ("2002:cb00:7109:1::1", "203.0.113.9"),
+        ("2002:cb00:7109:2::1", "203.0.113.9"),
+        ("", ""),
+        ("/run/proxy.sock", "/run/proxy.sock"),
+    ],
+)
+def test_every_limit_counts_an_address_as_what_one_customer_has(address: str, key: str) -> None:
+    assert address_key(address) == key
