@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import pathlib
@@ -55,6 +56,7 @@ from realtime.store.rooms import RoomStore
 from realtime.store.sessions import SessionStore
 from realtime.store.signing_keys import SigningKeyStore
 from realtime.store.users import UserStore
+from realtime.tasks import Loops
 from realtime.telemetry import loop_lag, merged
 from realtime.telemetry.metrics import Metrics
 
@@ -88,6 +90,7 @@ class Node:
         self.name = self.id if place is None else f"{self.id}/{place.index}"  # workers may share an id
         self._draining = False
         self._away_since_s: float | None = None
+        self.loops = Loops(failed=lambda task: metrics.task_failures.labels(task).inc())
 
         self.database = Database(
             database_url,
@@ -255,6 +258,7 @@ class Node:
         metrics.read(metrics.bus_waiting, lambda: self.bus.waiting)
         metrics.read(metrics.bus_unheard, lambda: self.bus.unheard)
         metrics.read(metrics.bus_silent, lambda: self.bus.silent_nodes)
+        metrics.read(metrics.tasks_in_trouble, lambda: len(self.loops.troubles()))
         metrics.read_each(
             metrics.sessions,
             {
@@ -278,8 +282,12 @@ class Node:
             stack.push_async_callback(self.writer.close)
             stack.callback(self.gateway.close)
             stack.callback(self.board.sample, gone=True)
-            for watching in (loop_lag.watch(self.metrics.loop_lag.observe), self._sample()):
-                stack.push_async_callback(tasks.end, [asyncio.create_task(watching)])
+            self.board.sample()
+            watching = [
+                self.loops.start("telemetry.loop_lag", functools.partial(loop_lag.look, self.metrics.loop_lag.observe)),
+                self.loops.start("status.sample", self._sample, every_s=SAMPLE_S),
+            ]
+            stack.push_async_callback(tasks.end, watching)
             yield
 
     async def drain(self, within_s: float) -> None:
@@ -298,10 +306,8 @@ class Node:
         self.gateway.close_some(len(self.gateway))  # who has not authenticated yet
 
     async def _sample(self) -> None:
-        """Show the other nodes how this one is, again and again."""
-        while True:
-            self.board.sample()
-            await asyncio.sleep(SAMPLE_S)
+        """Show the other nodes how this one is."""
+        self.board.sample()
 
     def _reading(self) -> Reading:
         polling = self.gateway.engine.polling
@@ -362,7 +368,9 @@ class Node:
         return rest.Health(status="ok" if ready else "unready", checks=checks)
 
     def _checks(self, postgresql: str) -> dict[str, str]:
-        return {"node": "draining" if self._draining else "ok", "bus": self.bus.state, "postgresql": postgresql}
+        tasks_state = "; ".join(f"{name} {trouble}" for name, trouble in self.loops.troubles().items()) or "ok"
+        node = "draining" if self._draining else "ok"
+        return {"node": node, "bus": self.bus.state, "postgresql": postgresql, "tasks": tasks_state}
 
     async def _metrics_page(self) -> tuple[bytes, str]:
         own, content_type = self.metrics.render()

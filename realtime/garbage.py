@@ -7,7 +7,6 @@ storm of reconnects there is one after the other. What ends here ends by referen
 
 from __future__ import annotations
 
-import asyncio
 import gc
 
 EVERY_S = 600.0
@@ -16,20 +15,22 @@ _NEVER = 1 << 30
 
 
 def settle() -> None:
-    """Set what lives now aside: it lives long. From now on full collections come from `watch` alone."""
+    """Set what lives now aside: it lives long. From now on full collections come from `Collector` alone."""
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _NEVER)
 
 
-async def watch() -> None:
-    """Collect everything now and then. Runs until cancelled."""
-    turn = 0
-    while True:
-        await asyncio.sleep(EVERY_S)
-        turn += 1
-        if turn % _EVERYTHING == 0:
+class Collector:
+    """Collects everything now and then."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+
+    async def collect(self) -> None:
+        self._turn += 1
+        if self._turn % _EVERYTHING == 0:
             gc.unfreeze()
         gc.collect()
         gc.freeze()

@@ -162,9 +162,10 @@ async def serve(
     """
     node = Node(config, database_url, redis_url, place)
     logs.configure(config.log_level, config.log_format, node.name)
+    asyncio.get_running_loop().set_exception_handler(node.loops.unhandled)
     async with node.open(), doors_open(node, config.host, config.port, shutdown_s=5) as port:
         garbage.settle()
-        collecting = asyncio.create_task(garbage.watch())
+        collecting = node.loops.start("garbage.collect", garbage.Collector().collect, every_s=garbage.EVERY_S)
         listening(port)
         await stop.wait()
         logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))

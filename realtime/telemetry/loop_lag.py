@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 INTERVAL_S = 0.1
 
 
-async def watch(observe: Callable[[float], None]) -> None:
-    """Sleep again and again, and tell how much too long each sleep was, in seconds. Runs until cancelled."""
+async def look(observe: Callable[[float], None]) -> None:
+    """Sleep, and tell how much too long the sleep was, in seconds."""
     loop = asyncio.get_running_loop()
-    while True:
-        due_s = loop.time() + INTERVAL_S
-        await asyncio.sleep(INTERVAL_S)
-        observe(max(0.0, loop.time() - due_s))
+    due_s = loop.time() + INTERVAL_S
+    await asyncio.sleep(INTERVAL_S)
+    observe(max(0.0, loop.time() - due_s))

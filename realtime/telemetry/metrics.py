@@ -100,6 +100,12 @@ class Metrics:
 
         # The process
         self.loop_lag = self._histogram("loop_lag_seconds", "How late the event loop runs.", _FAST_S)
+        self.task_failures = self._counter(
+            "task_failures", "Failures of background tasks; `callback`: of something that nobody handled.", ["task"]
+        )
+        self.tasks_in_trouble = self._gauge(
+            "tasks_in_trouble", "Background tasks that have been failing for a while, hang, or have ended."
+        )
 
     # -- making them ------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ async def test_the_board_shows_both_nodes_and_who_was_closed_why(
     left, right = found["nodes"]
     assert (found["node"], left["node"], right["node"]) == ("left", "left", "right")
     assert (right["state"], right["websocket"], right["users"], right["subscriptions"]) == ("ok", 1, 1, 1)
-    assert right["checks"] == {"node": "ok", "bus": "ok", "postgresql": "ok"}
+    assert right["checks"] == {"node": "ok", "bus": "ok", "postgresql": "ok", "tasks": "ok"}
     assert sum(one["committed_per_s"] for one in right["samples"]) > 0
     await anna.request("POST", "/auth/logout", expect=204)
     await socket.wait(lambda: "closing" in socket.names)

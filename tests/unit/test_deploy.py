@@ -98,7 +98,7 @@ def test_a_pod_has_the_time_to_drain_and_leaves_the_service_first() -> None:
     assert objects()["ConfigMap", "realtime"]["data"]["REALTIME_DRAIN_S"] == f"{DRAIN_S:g}"
     assert (node["livenessProbe"]["httpGet"]["path"], node["readinessProbe"]["httpGet"]["path"]) == (
         "/healthz",
-        "/readyz?exclude=bus",
+        "/readyz?exclude=bus&exclude=tasks",
     )
 
 
