@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean faults cluster
+.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean faults cluster audit sbom
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,10 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp requirements/bench.txt
 	@echo "Installing what the benchmarks need (the first time only) ..."
 	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/bench.txt && touch $@
+
+build/audit/tools.stamp: $(VENV)/python.stamp requirements/audit.txt
+	@echo "Installing what looks into the dependencies (the first time only) ..."
+	@$(PYTHON) -m venv build/audit && build/audit/bin/pip install -q --require-hashes --no-deps -r requirements/audit.txt && touch $@
 
 web/node_modules/.stamp: web/package-lock.json | $(VENV)/runtime.stamp
 	@echo "Fetching what builds the browser client (the first time only) ..."
@@ -74,6 +78,12 @@ screenshot: setup-dev ## take the pictures of the documentation anew, with the b
 	@$(BIN)/python -m tests.browser.pictures docs/images
 	@test ! -f build/faults/report.html || $(BIN)/python -m tests.browser.pictures docs/images build/faults/report.html
 
+audit: setup build/audit/tools.stamp ## look for known faults in the locked dependencies
+	@$(BIN)/python tools/supply_chain.py audit --tools build/audit/bin --npm $(BIN)/npm
+
+sbom: setup build/audit/tools.stamp ## write what the server is made of to build/sbom.json (CycloneDX)
+	@$(BIN)/python tools/supply_chain.py sbom --tools build/audit/bin --npm $(BIN)/npm
+
 format: $(VENV)/dev.stamp ## put the code into its form
 	@$(BIN)/ruff format -q . ; $(BIN)/ruff check -q --fix .
 
@@ -82,7 +92,7 @@ docs: $(VENV)/dev.stamp ## write the generated pages anew
 
 lock: $(VENV)/python.stamp ## resolve the dependencies anew into requirements/*.txt
 	@$(BIN)/pip install -q uv
-	@for set in runtime bench dev; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	@for set in runtime bench dev audit; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove what was built (not the data)

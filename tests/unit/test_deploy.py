@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from realtime.config import PREFIX, Config
+from tools import pin_images
 from tools.cluster import ROOT
 
 if TYPE_CHECKING:
@@ -228,3 +229,17 @@ def test_systemd_understands_the_units(path: pathlib.Path, tmp_path: pathlib.Pat
     )
     complaints = [line for line in done.stderr.splitlines() if path.name in line]
     assert (done.returncode, complaints) == (0, [])
+
+
+# -- images ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", pin_images.FILES)
+def test_every_image_of_others_can_be_pinned_and_pinned_again(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    named = set(re.findall(r"(?:^FROM |image: )([^\s@]+)", text, re.MULTILINE)) - {"realtime"}
+    assert pin_images.images(text) == named != set()
+    once = pin_images.pinned(text, {image: f"sha256:{'a' * 64}" for image in named})
+    assert once.count(f"@sha256:{'a' * 64}") >= len(named)
+    twice = pin_images.pinned(once, {image: f"sha256:{'b' * 64}" for image in named})
+    assert twice == once.replace("a" * 64, "b" * 64)
