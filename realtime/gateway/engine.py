@@ -18,7 +18,7 @@ from realtime.gateway.deadlines import Deadlines
 from realtime.gateway.engineio import Refusal
 from realtime.gateway.handshake import switching
 from realtime.gateway.session import CloseReason, DuplicatePoll, Session, Upgrade
-from realtime.gateway.transport import WebSocket, listening, take_over
+from realtime.gateway.transport import NOBODY, WebSocket, listening, take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,18 +160,19 @@ class EngineServer:
             return _refused(Refusal.UNKNOWN_TRANSPORT)
         if query.get("EIO") != engineio.PROTOCOL:
             return _refused(Refusal.UNSUPPORTED_VERSION)
-        address = self.config.client_address(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", [])))
         sid = query.get("sid")
         if sid is None:
             if request.method != "GET":
                 return _refused(Refusal.BAD_METHOD)
-            return self._open(request, address, transport)
-        session = self._sessions.get(sid) or self._leaving.get(sid)
-        # A session belongs to the address that opened it: its id alone is worth nothing elsewhere.
-        if session is None or session.address != address:
-            return _refused(Refusal.UNKNOWN_SID)
-        if transport == "websocket":
+            return self._open(request, transport)
+        # Its id of 160 random bits lets a request in, from whatever address: people's addresses change between two requests.
+        # What was said in the session stays with its sign-in (`connection.py`), and before that there is nothing to take.
+        session = self._sessions.get(sid)
+        if transport == "websocket" and session is not None:
             return self._upgrade(request, session)
+        session = session or self._leaving.get(sid)
+        if transport == "websocket" or session is None:
+            return _refused(Refusal.UNKNOWN_SID)
         if session.websocket is not None:
             return _refused(Refusal.BAD_REQUEST)
         if request.method == "GET":
@@ -180,14 +181,15 @@ class EngineServer:
             return await self._post(request, session)
         return _refused(Refusal.BAD_REQUEST)
 
-    def _open(self, request: web.Request, address: str, transport: str) -> web.StreamResponse:
+    def _open(self, request: web.Request, transport: str) -> web.StreamResponse:
         head = switching(request.method, request.headers) if transport == "websocket" else b""
         if head is None:
             return _refused(Refusal.BAD_REQUEST)
+        address = self.config.client_address(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", [])))
         try:
             self._admit(address)
         except errors.RealtimeError as error:
-            return _not_now(error)
+            return _problem(error)
         session = self._new_session(address)
         if self.config.keep_environ:
             session.environ = environ_of(request, address)
@@ -195,10 +197,9 @@ class EngineServer:
         response: web.StreamResponse = web.Response(body=opened, headers={"Content-Type": _TEXT})
         if transport == "websocket":
             session.websocket = WebSocket(session, self)
-            if not take_over(request, session.websocket, head + websocket.frame(opened)):
-                self._admission.closed(address, entered=False)
-                return response
         self._begin(session)
+        if session.websocket is not None and not take_over(request, session.websocket, head + websocket.frame(opened)):
+            session.lost(None)
         return response
 
     def enter(self, transport: asyncio.Transport, asked: Opening) -> bool:
@@ -248,8 +249,14 @@ class EngineServer:
 
     def _upgrade(self, request: web.Request, session: Session) -> web.StreamResponse:
         head = switching(request.method, request.headers)
-        if head is None or session.closed or session.websocket is not None or session.upgrade is not None:
+        if head is None:
             return _refused(Refusal.BAD_REQUEST)
+        if session.websocket is not None or session.upgrade is not None:
+            # One at a time: the reference server answers a second one and hangs up, and the first goes on.
+            second = WebSocket(NOBODY, self)
+            take_over(request, second, head)
+            second.close(websocket.CloseCode.NO_STATUS)
+            return web.Response()
         upgrade = Upgrade(session, self)
         if not take_over(request, upgrade.socket, head):
             upgrade.lost(None)
@@ -275,7 +282,7 @@ class EngineServer:
         return response
 
     async def _post(self, request: web.Request, session: Session) -> web.StreamResponse:
-        if session.posting or (request.content_length or 0) > self.max_message_bytes:
+        if session.posting:
             session.close(CloseReason.PROTOCOL)
             return _refused(Refusal.BAD_REQUEST)
         session.posting = True
@@ -283,6 +290,11 @@ class EngineServer:
             async with asyncio.timeout(_POST_TIMEOUT_S):
                 body = await self._read(request)
             packets = engineio.packets(body, _MAX_PACKETS)
+        except errors.PayloadTooLarge as error:
+            session.close(CloseReason.PROTOCOL)
+            response = _problem(error)
+            response.force_close()  # what is left of the body is not worth reading
+            return response
         except (engineio.InvalidPacket, TimeoutError, ConnectionError, web.RequestPayloadError):
             session.close(CloseReason.PROTOCOL)
             return _refused(Refusal.BAD_REQUEST)
@@ -298,11 +310,13 @@ class EngineServer:
         return web.Response(body=b"ok", headers={"Content-Type": _TEXT})
 
     async def _read(self, request: web.Request) -> bytes:
+        if (request.content_length or 0) > self.max_message_bytes:
+            raise errors.PayloadTooLarge
         body = bytearray()
         async for piece in request.content.iter_any():
             body += piece
             if len(body) > self.max_message_bytes:
-                raise engineio.InvalidPacket("the body is too large")
+                raise errors.PayloadTooLarge
         return bytes(body)
 
     def _is_welcome(self, origin: str, host: str) -> bool:
@@ -345,12 +359,9 @@ def _refused(refusal: Refusal, status: int = http.HTTPStatus.BAD_REQUEST) -> web
     return web.Response(status=status, body=refusal.body, content_type="application/json")
 
 
-def _not_now(error: errors.RealtimeError) -> web.Response:
-    """Refuse a handshake that may succeed later."""
-    after_s = -(-(error.retry_after_ms or 1000) // 1000)
-    return web.Response(
-        status=error.status,
-        body=msgspec.json.encode(Error.of(error)),
-        content_type="application/json",
-        headers={"Retry-After": str(after_s)},
-    )
+def _problem(error: errors.RealtimeError) -> web.Response:
+    """Refuse a request for a reason that the protocol has no number for."""
+    response = web.Response(status=error.status, body=msgspec.json.encode(Error.of(error)), content_type="application/json")
+    if error.retryable:
+        response.headers["Retry-After"] = str(-(-(error.retry_after_ms or 1000) // 1000))
+    return response

@@ -19,7 +19,8 @@ PROBE = b"probe"
 _SEPARATOR = b"\x1e"
 MAX_POLLED = 16
 """Packets in one payload; python-engineio's client (4.15) drops a payload with more."""
-_BINARY = b"b"
+BINARY = b"b"
+"""Begins a packet that is binary data in base64: in polling, and on a WebSocket from clients that cannot send bytes."""
 
 
 class Refusal(enum.Enum):
@@ -58,14 +59,26 @@ def open_packet(handshake: Handshake) -> bytes:
 
 def polled(frames: bytes) -> list[bytes]:
     """Encode joined WebSocket frames, in which everything is sent, as the packets of a payload."""
-    return [body if opcode == websocket.TEXT else _BINARY + base64.b64encode(body) for opcode, body in websocket.split(frames)]
+    return [body if opcode == websocket.TEXT else BINARY + base64.b64encode(body) for opcode, body in websocket.split(frames)]
 
 
 def framed(packet: bytes) -> bytes:
     """Encode a packet of `polled` as a WebSocket frame again."""
-    if packet[:1] == _BINARY:
+    if packet[:1] == BINARY:
         return websocket.frame(base64.b64decode(packet[1:]), websocket.BINARY)
     return websocket.frame(packet)
+
+
+def binary(encoded: bytes) -> bytes:
+    """Decode the data of a packet `b…`. The official Java client breaks its lines (RFC 2045 §6.8).
+
+    Raises:
+        InvalidPacket: it is not base64.
+    """
+    try:
+        return base64.b64decode(encoded.translate(None, b"\r\n"), validate=True)
+    except binascii.Error as error:
+        raise InvalidPacket(str(error)) from error
 
 
 def take_payload(queue: list[bytes], limit_bytes: int) -> bytes:
@@ -98,8 +111,8 @@ def packets(body: bytes, at_most: int) -> list[tuple[int, bytes]]:
     try:
         body.decode()
         return [
-            (websocket.BINARY, base64.b64decode(packet[1:], validate=True)) if packet[:1] == _BINARY else (websocket.TEXT, packet)
+            (websocket.BINARY, binary(packet[1:])) if packet[:1] == BINARY else (websocket.TEXT, packet)
             for packet in body.split(_SEPARATOR)
         ]
-    except (UnicodeDecodeError, binascii.Error) as error:
+    except UnicodeDecodeError as error:
         raise InvalidPacket(str(error)) from error

@@ -198,7 +198,16 @@ class Session:
                 self._engine.pings.add(self)
         elif payload == engineio.CLOSE:
             self.close(CloseReason.CLIENT)
+        elif kind == engineio.BINARY:
+            self._binary(payload[1:])
         else:
+            self.close(CloseReason.PROTOCOL, CloseCode.PROTOCOL_ERROR)
+
+    def _binary(self, encoded: bytes) -> None:
+        assert self.sink is not None  # `received` looked
+        try:
+            self.sink.binary(engineio.binary(encoded))
+        except engineio.InvalidPacket:
             self.close(CloseReason.PROTOCOL, CloseCode.PROTOCOL_ERROR)
 
     def read_all(self) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 from aiohttp import web
 
 from realtime import tasks
-from realtime.gateway.transport import let_go
+from realtime.gateway.transport import let_go, read_behind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -160,8 +160,9 @@ class Siblings:
         transport = request.transport
         if transport is None or transport.is_closing():
             return web.Response()  # goes nowhere: the client has gone
-        data = len(message).to_bytes(_LENGTH_BYTES, "big") + message
         # From here to `abort` without an await: nothing is read that the owner would miss.
+        message += read_behind(request)
+        data = len(message).to_bytes(_LENGTH_BYTES, "big") + message
         try:
             sent = socket.send_fds(channel, [data], [transport.get_extra_info("socket").fileno()])
         except OSError:

@@ -159,12 +159,12 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._closing = True
-        owner, self.owner = self.owner, _NOBODY  # no cycle stays for the garbage collector
+        owner, self.owner = self.owner, NOBODY  # no cycle stays for the garbage collector
         owner.lost(self._code)
 
 
 class _Nobody:
-    """Owns a WebSocket that is gone."""
+    """Owns a WebSocket that is gone, or that is only answered to be closed."""
 
     def received(self, opcode: int, payload: bytes, /) -> None:
         """Nothing comes any more."""
@@ -179,7 +179,7 @@ class _Nobody:
         """Told before."""
 
 
-_NOBODY = _Nobody()
+NOBODY = _Nobody()
 
 
 def take_over(request: web.Request, protocol: WebSocket, head: bytes) -> bool:
@@ -197,10 +197,37 @@ def take_over(request: web.Request, protocol: WebSocket, head: bytes) -> bool:
     transport = request.transport
     if transport is None or transport.is_closing():
         return False
+    behind = read_behind(request)
     let_go(request)
     protocol.attach(transport)
     transport.write(head)
+    if behind:
+        protocol.data_received(behind)
     return True
+
+
+def read_behind(request: web.Request) -> bytes:
+    """Take what the client sent behind a request for an upgrade: it may speak before it has read the answer.
+
+    From here on aiohttp keeps nothing of the connection; call `let_go` in the same turn of the loop.
+    """
+    tail = _Tail()
+    request.protocol.set_parser(tail)  # type: ignore[arg-type]  # these two methods are all that it calls
+    return tail.data
+
+
+class _Tail:
+    """Stands in the place of aiohttp's own WebSocket reader, which gets the same bytes."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Whoever has the connection now hears of its end."""
 
 
 def let_go(request: web.Request) -> None:

@@ -28,6 +28,7 @@ class CloseCode(enum.IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
+    NO_STATUS = 1005
     INVALID_DATA = 1007
     POLICY = 1008
     TOO_BIG = 1009
@@ -68,8 +69,8 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Encode a close frame; the reason is cut to what fits (RFC 6455 §5.5)."""
-    return frame(code.to_bytes(2, "big") + reason.encode()[:123], CLOSE)
+    """Encode a close frame; the reason is cut to what fits (RFC 6455 §5.5). `NO_STATUS` stands for an empty one (§7.1.5)."""
+    return frame(b"" if code == CloseCode.NO_STATUS else code.to_bytes(2, "big") + reason.encode()[:123], CLOSE)
 
 
 def split(frames: bytes) -> list[tuple[int, bytes]]:

@@ -105,13 +105,36 @@ async def test_the_key_is_answered_and_no_extension_is_agreed_on(api: Api) -> No
     assert "sec-websocket-extensions" not in headers
 
 
-async def test_a_session_belongs_to_the_address_that_opened_it(nodes: Nodes) -> None:
-    api = await nodes.start(trusted_proxies="127.0.0.0/8")
+async def test_a_session_goes_on_when_the_address_of_its_client_changes(nodes: Nodes) -> None:
+    api = await nodes.start(trusted_proxies="127.0.0.0/8", connections_per_address=2)
+    anna, ben = await api.register(), await api.register()
     polling = Polling(api.http, api.url)
+    addresses = [{"X-Forwarded-For": address} for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:1::1")]
+    await polling.open(addresses[0])
+    token = json.dumps({"token": anna.token})
+    assert (await polling.request("POST", polling.query, f"40{token}", addresses[1])).status == 200
+    assert (await polling.get(addresses[2])).packets[0].startswith('40{"sid"')
+    another = json.dumps({"token": ben.token})
+    assert (await polling.request("POST", polling.query, f"40/x,{another}", addresses[1])).status == 200
+    assert "44/x," in (await polling.get(addresses[2])).body.decode(), "it belongs to the sign-in that was shown first"
+    query = f"EIO=4&transport=websocket&sid={polling.sid}"
+    socket, status, _ = await RawSocket.upgrade(api.url, query, addresses[3])
+    assert status == 101
+    socket.send("2probe")
+    assert await socket.text() == "3probe"
+    socket.send("5")
+    assert await socket.is_alive()
+
+
+async def test_a_session_counts_for_the_address_that_opened_it_until_it_ends(nodes: Nodes) -> None:
+    api = await nodes.start(trusted_proxies="127.0.0.0/8", connections_per_address=1)
     here, there = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
-    await polling.open(here)
-    stolen = await polling.get(there)
-    assert (stolen.status, stolen.code) == (400, UNKNOWN_SID)
+    for _ in range(2):
+        polling = Polling(api.http, api.url)
+        await polling.open(here)
+        assert (await polling.request("GET", wire.HANDSHAKE, headers=here)).status == 429
+        assert (await polling.request("POST", polling.query, "1", headers=there)).status == 200, "closed from elsewhere"
+    assert (await polling.request("GET", wire.HANDSHAKE, headers=there)).status == 200
 
 
 async def test_an_address_has_so_many_connections_and_no_more(nodes: Nodes) -> None:
@@ -256,7 +279,8 @@ async def test_a_post_over_the_limit_is_refused_and_ends_the_session(nodes: Node
 
     await polling.open()
     answer = await polling.request("POST", polling.query, pieces() if chunked else b"4" * 16_385)
-    assert answer.status == 400
+    assert (answer.status, json.loads(answer.body)["code"]) == (413, "payload_too_large")
+    assert json.loads(answer.body)["retryable"] is False
     assert await polling.is_gone()
 
 
@@ -329,12 +353,47 @@ async def test_nobody_else_takes_a_session_over_during_or_after_an_upgrade(api: 
     socket = await probed(polling)
     query = f"EIO=4&transport=websocket&sid={polling.sid}"
     for stage in ("during", "after"):
-        _, status, _ = await RawSocket.upgrade(api.url, query)
-        assert status == 400, stage
+        second, status, _ = await RawSocket.upgrade(api.url, query)
+        assert (status, await second.receive()) == (101, (wire.CLOSE, b"")), stage
+        assert await second.close_code() is None, "and the connection closes"
         if stage == "during":
             socket.send("5")
             assert await socket.is_alive()
     assert await socket.is_alive()
+
+
+async def test_a_second_websocket_is_hung_up_on_whatever_the_first_one_is(api: Api, polling: Polling) -> None:
+    """As the protocol's reference server does; only a session that is not there is refused."""
+    await polling.open()
+    unprobed = await polling.socket()
+    over_websocket = await RawSocket.open(api.url)
+    sid = json.loads((await over_websocket.text())[1:])["sid"]
+    for known in (polling.sid, sid):
+        second, status, _ = await RawSocket.upgrade(api.url, f"EIO=4&transport=websocket&sid={known}")
+        assert (status, await second.receive()) == (101, (wire.CLOSE, b""))
+    unprobed.send("2probe")
+    assert await unprobed.text() == "3probe"
+    assert (await polling.post("1")).status == 200
+    for gone in (polling.sid, "", "x" * 40):
+        _, status, _ = await RawSocket.upgrade(api.url, f"EIO=4&transport=websocket&sid={gone}")
+        assert status == 400, gone
+
+
+async def test_what_a_client_sends_behind_its_request_for_a_websocket_is_read(api: Api) -> None:
+    """RFC 6455 forbids it to clients, and proxies and clients that reuse a write do it."""
+    anna = await api.register()
+    connect = wire.frame(b"40" + json.dumps({"token": anna.token}).encode())
+    socket, status, _ = await RawSocket.upgrade(api.url, behind=connect)
+    assert status == 101
+    assert (await socket.text()).startswith("0{")
+    assert (await socket.text()).startswith("40{")
+    polling = Polling(api.http, api.url)
+    await polling.open()
+    socket, _, _ = await RawSocket.upgrade(
+        api.url, f"EIO=4&transport=websocket&sid={polling.sid}", behind=wire.frame(b"2probe") + wire.frame(b"5") + connect
+    )
+    assert await socket.text() == "3probe"
+    assert (await socket.text()).startswith("40{")
 
 
 @pytest.mark.parametrize("instead", ["5", "2", "3probe", '40{"token":"x"}', ""])

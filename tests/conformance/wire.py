@@ -62,12 +62,14 @@ class RawSocket:
         query: str = "EIO=4&transport=websocket",
         headers: Mapping[str, str | None] | None = None,
         path: str = PATH,
+        behind: bytes = b"",
     ) -> tuple[Self, int, dict[str, str]]:
         """Ask for a WebSocket; return the connection, the answer's status and its headers (names in lower case).
 
         Args:
             query: Of the URL.
             headers: Put in place of the right ones; None leaves one out.
+            behind: Sent in the same segment.
         """
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 25)
@@ -80,7 +82,7 @@ class RawSocket:
             **(headers or {}),
         }
         lines = [f"GET {path}?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value is not None)]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
+        writer.write("\r\n".join([*lines, "", ""]).encode() + behind)
         async with asyncio.timeout(5):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         got = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}

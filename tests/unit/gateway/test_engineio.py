@@ -76,6 +76,16 @@ def test_a_payload_is_read_as_what_a_websocket_would_have_brought(messages: list
     assert read == messages
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("size", [1, 57, 58, 1000])
+def test_base64_may_be_broken_into_lines(line_end: str, size: int) -> None:
+    """So the official Java client writes it on Android: 76 characters a line, and one end of line more."""
+    raw = bytes(range(256)) * 4
+    encoded = base64.b64encode(raw[:size]).decode()
+    lines = "".join(encoded[at : at + 76] + line_end for at in range(0, len(encoded), 76))
+    assert packets(f"b{lines}\x1e4x\x1eb{lines}".encode(), 10) == [(BINARY, raw[:size]), (TEXT, b"4x"), (BINARY, raw[:size])]
+
+
 # -- bounds of a payload ----------------------------------------------------------------------------
 
 
@@ -137,7 +147,7 @@ def test_as_many_packets_as_allowed_are_taken_and_one_more_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"4\xff", b"4caf\xe9", b"4\xed\xa0\x80", b"bAP8", b"b=", b"b****", "bé==".encode(), b"bAP8e\n", b"b A P 8", b"3\x1ebAP8"],
+    [b"4\xff", b"4caf\xe9", b"4\xed\xa0\x80", b"bAP8", b"b=", b"b****", "bé==".encode(), b"bAP8e\t", b"b A P 8", b"3\x1ebAP8"],
 )
 def test_what_is_not_utf8_or_not_base64_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidPacket):

@@ -74,7 +74,34 @@ def test_messages_go_to_the_sink_without_their_engine_type() -> None:
     assert sink.reads == 1
 
 
-@pytest.mark.parametrize("packet", [b"", b"0", b"2", b"5", b"6", b"7", b"x", b"3probe", b"2probe", b"1more", b"\x00"])
+def test_binary_data_as_text_is_what_binary_data_is() -> None:
+    """Clients that cannot send bytes (`forceBase64`) write base64 on a WebSocket too."""
+    _, session, _, sink = live()
+    for payload in (b"bAP8e", b"bAP\r\n8e\n", b"b"):
+        session.received(TEXT, payload)
+    assert sink.seen == [("binary", b"\x00\xff\x1e"), ("binary", b"\x00\xff\x1e"), ("binary", b"")]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"b!",
+        b"bA",
+        b"bAP8e bAP8e",
+        b"b\xc3\xa9",
+        b"",
+        b"0",
+        b"2",
+        b"5",
+        b"6",
+        b"7",
+        b"x",
+        b"3probe",
+        b"2probe",
+        b"1more",
+        b"\x00",
+    ],
+)
 def test_a_packet_that_a_client_does_not_send_here_closes_as_a_protocol_error(packet: bytes) -> None:
     shared, session, transport, sink = live()
     session.received(TEXT, packet)

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from realtime.gateway.siblings import TAGS, Place, Siblings
+from realtime.gateway.transport import read_behind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,6 +46,7 @@ class Worker:
                 "port": request.transport.get_extra_info("peername")[1],
                 "custom": request.headers.get("X-Custom"),
                 "upgrade": request.headers.get("Upgrade"),
+                "behind": read_behind(request).decode() if "Upgrade" in request.headers else "",
                 "length": len(body),
                 "sum": sum(body),
             },
@@ -155,8 +157,9 @@ async def test_what_is_too_long_is_refused_by_the_owner_and_nothing_of_it_is_tak
 
 async def test_an_upgrade_is_handed_over(two: tuple[Worker, Worker]) -> None:
     async with client(two[0]) as one:
-        _, seen = await one.ask("bX", headers="Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
-        assert (seen["worker"], seen["upgrade"]) == (1, "websocket")
+        asking = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        _, seen = await one.ask("bX", headers=asking, body=b"sent at once")
+        assert (seen["worker"], seen["upgrade"], seen["behind"]) == (1, "websocket", "sent at once")
 
 
 async def test_many_at_once_are_each_answered_by_the_owner(two: tuple[Worker, Worker]) -> None:

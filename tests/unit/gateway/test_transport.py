@@ -281,10 +281,10 @@ def test_a_stall_of_a_connection_that_has_gone_or_is_closing_is_nobodys_business
 # -- taking over from aiohttp -----------------------------------------------------------------------
 
 
-def request_on(transport: Transport | None) -> tuple[Any, list[Exception | None]]:
-    """Return a request whose aiohttp handler remembers how its connection was lost."""
+def request_on(transport: Transport | None, behind: bytes = b"") -> tuple[Any, list[Exception | None]]:
+    """Return a request whose aiohttp handler remembers how its connection was lost, and what came behind it."""
     lost: list[Exception | None] = []
-    handler = SimpleNamespace(transport=transport, connection_lost=lost.append)
+    handler = SimpleNamespace(transport=transport, connection_lost=lost.append, set_parser=lambda tail: tail.feed_data(behind))
     return SimpleNamespace(transport=transport, protocol=handler), lost
 
 
@@ -299,6 +299,15 @@ def test_the_connection_is_taken_from_aiohttp_before_anything_is_answered() -> N
     assert transport.writes == [b"HTTP/1.1 101 Switching Protocols\r\n\r\n"]
     socket.write(frame(b"a"))
     assert transport.writes[1:] == [frame(b"a")]
+
+
+def test_what_came_behind_the_request_is_read_after_the_answer() -> None:
+    owner, transport = Owner(), Transport()
+    request, _ = request_on(transport, masked(b"a") + masked(b"b")[:3])
+    socket = WebSocket(owner, Shared())
+    assert take_over(request, socket, b"101") is True
+    socket.data_received(masked(b"b")[3:])
+    assert [payload for _, payload in owner.messages] == [b"a", b"b"]
 
 
 def test_a_client_that_has_gone_is_not_taken_over() -> None:
