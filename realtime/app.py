@@ -70,6 +70,8 @@ logger = logging.getLogger(__name__)
 _DRAIN_PER_S = 1000  # connections that are sent to the other nodes
 _DRAIN_MARGIN_S = 0.5  # for clients to go by themselves when they were told to
 _HEALTH_S = 1.5  # for PostgreSQL's sign of life; the probe has 2 s
+_ERASE_S = 2.0  # between two looks for texts to erase; nobody can read them meanwhile
+_ERASE_PAUSE_S = 0.02
 _WEB = pathlib.Path(__file__).parent / "web"
 
 
@@ -103,7 +105,7 @@ class Node:
             warm=[NO_APPEND],
         )
         users, rooms = UserStore(self.database), RoomStore(self.database)
-        log = EventStore(self.database)
+        self._log = log = EventStore(self.database)
 
         self.keys = KeyRing(
             SigningKeyStore(self.database), config.signing_key_rotation_s, config.access_token_ttl_s + config.token_grace_s
@@ -286,6 +288,7 @@ class Node:
             watching = [
                 self.loops.start("telemetry.loop_lag", functools.partial(loop_lag.look, self.metrics.loop_lag.observe)),
                 self.loops.start("status.sample", self._sample, every_s=SAMPLE_S),
+                self.loops.start("log.erase", self._erase, every_s=_ERASE_S),
             ]
             stack.push_async_callback(tasks.end, watching)
             yield
@@ -308,6 +311,12 @@ class Node:
     async def _sample(self) -> None:
         """Show the other nodes how this one is."""
         self.board.sample()
+
+    async def _erase(self) -> None:
+        """Erase what is left of deleted messages, a part at a time: others write and read meanwhile."""
+        while not self.database.away and await self._log.erase():
+            self.loops.progress()
+            await asyncio.sleep(_ERASE_PAUSE_S)
 
     def _reading(self) -> Reading:
         polling = self.gateway.engine.polling

@@ -200,6 +200,11 @@ class DirectRoomFixed(RealtimeError):
     default = "A direct room has its two members for ever; nobody joins, leaves or is added."
 
 
+class TooManyEdits(RealtimeError):
+    code, status = "too_many_edits", 409
+    default = "This message was edited as often as a message may be. Delete it, or send another."
+
+
 class ClientIdConflict(RealtimeError):
     code, status = "client_id_conflict", 409
     default = "This client_id was used in this room for another kind of request. Use a new one for every request."

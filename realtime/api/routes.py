@@ -301,11 +301,11 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         path=f"{PREFIX}/rooms/{{room}}/messages/{{seq}}",
         name="edit_message",
         tag="Messages",
-        summary="Change the text of one's own message (admins: of any). Answers the seq of the edit.",
+        summary="Change the text of one's own message. Answers the seq of the edit.",
         handler=handlers.edit_message,
         body=rest.EditMessage,
         answers={200: rest.Sent},
-        errors=(*_WRITE, errors.MessageNotFound, errors.Forbidden),
+        errors=(*_WRITE, errors.MessageNotFound, errors.Forbidden, errors.TooManyEdits),
     ),
     Route(
         method="DELETE",

@@ -71,7 +71,7 @@ class MessageSend(Written):
 
 
 class MessageEdit(Written):
-    """Change the text of one's own message (admins: of any)."""
+    """Change the text of one's own message, at most 1,000 times."""
 
     room: RoomId
     seq: Seq

@@ -34,6 +34,7 @@ _REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
     Outcome.NOT_A_MEMBER: errors.NotAMember,
     Outcome.MESSAGE_NOT_FOUND: errors.MessageNotFound,
     Outcome.FORBIDDEN: errors.Forbidden,
+    Outcome.TOO_MANY_EDITS: errors.TooManyEdits,
 }
 
 

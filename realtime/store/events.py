@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 _SQL = queries.load("events")
 MAX_SEQ = 2**63 - 1
-NO_APPEND: tuple[object, ...] = (_SQL.append, [], [], [], [], [], [])
+MAX_EDITS = 1_000
+"""Of one message. Each edit is an event that stays in the log, and a text to erase when the message is deleted."""
+ERASE_AT_ONCE = 1_000
+"""Texts that one statement erases: some 20 ms."""
+NO_APPEND: tuple[object, ...] = (_SQL.append, [], [], [], [], [], [], [], MAX_EDITS)
 """The statement of `append` for an empty batch, which does nothing (`Database`'s `warm`)."""
 
 
@@ -35,6 +39,7 @@ class Outcome(enum.StrEnum):
     NOT_A_MEMBER = "not_a_member"
     MESSAGE_NOT_FOUND = "message_not_found"
     FORBIDDEN = "forbidden"
+    TOO_MANY_EDITS = "too_many_edits"
 
 
 class Entry(msgspec.Struct):
@@ -74,14 +79,18 @@ class EventStore:
             Unavailable: it is not known whether the batch was committed. Sending it again is safe for entries with a
                 `client_id`.
         """
+        numbers: dict[RoomId, int] = {}
+        room_numbers = [numbers.setdefault(entry.room, len(numbers) + 1) for entry in entries]
         row = await self._database.fetchrow(
             _SQL.append,
-            [entry.room for entry in entries],
+            list(numbers),
+            room_numbers,
             [entry.actor for entry in entries],
             [entry.kind.value for entry in entries],
             [entry.client_id for entry in entries],
             [entry.target for entry in entries],
             [entry.body for entry in entries],
+            MAX_EDITS,
             within_s=within_s,
         )
         assert row is not None  # the function answers with one row
@@ -119,6 +128,11 @@ class EventStore:
             (number - 1, [_event(row) for row in group])
             for number, group in itertools.groupby(rows, key=lambda row: int(row["ord"]))
         ]
+
+    async def erase(self) -> bool:
+        """Erase some texts of edits whose message was deleted. False: there were none that nobody else works on."""
+        row = await self._database.fetchrow(_SQL.erase, ERASE_AT_ONCE)
+        return row is not None and bool(row["worked"])
 
     async def messages_before(self, room: RoomId, seq: int, limit: int) -> list[Event]:
         """Read the `limit` last created messages below `seq`, ascending."""

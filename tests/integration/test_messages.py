@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
+from realtime.store import events
 from tests.client import Api, Refused, unique
 
 if TYPE_CHECKING:
@@ -94,6 +96,80 @@ async def test_edits_and_deletions_are_events_and_change_the_message(api: Api, c
     assert [event.get("body") for event in replay["events"]] == ["", "", None], "the text is gone everywhere"
     with pytest.raises(Refused, match="message_not_found"):
         await b.call("message.edit", {"room": room, "seq": seq, "body": "third"})
+
+
+async def test_owners_and_admins_delete_what_others_wrote_and_nobody_rewrites_it(api: Api, close_later: Keep) -> None:
+    owner, admin, author = await api.register(), await api.register(), await api.register()
+    room = await owner.room("private", members=[admin, author])
+    await owner.request("PATCH", f"/rooms/{room}/members/{admin.id}", {"role": "admin"}, expect=200)
+    for moderator in (owner, admin):
+        seq = await author.send(room, "my words")
+        socket = close_later(await moderator.connect())
+        with pytest.raises(Refused, match="forbidden"):
+            await socket.call("message.edit", {"room": room, "seq": seq, "body": "their words"})
+        refused = await moderator.request("PATCH", f"/rooms/{room}/messages/{seq}", {"body": "x", "client_id": "e"}, expect=403)
+        assert refused.code == "forbidden"
+        page = await author.get(f"/rooms/{room}/messages?limit=1")
+        assert (page["messages"][0]["body"], "edited_at" in page["messages"][0]) == ("my words", False)
+        await socket.call("message.delete", {"room": room, "seq": seq})
+        page = await author.get(f"/rooms/{room}/messages?limit=1")
+        assert (page["messages"][0]["body"], "deleted_at" in page["messages"][0]) == ("", True)
+
+
+async def test_a_message_takes_so_many_edits_and_then_says_that_no_retry_helps(
+    api: Api, close_later: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert events.MAX_EDITS == 1000
+    monkeypatch.setattr(events, "MAX_EDITS", 3)
+    anna = await api.register()
+    room = await anna.room("private")
+    socket = close_later(await anna.connect())
+    seq, other = await anna.send(room), await anna.send(room)
+    for number in range(3):
+        await socket.call("message.edit", {"room": room, "seq": seq, "body": f"edit {number}"})
+    with pytest.raises(Refused, match="too_many_edits") as refusal:
+        await socket.call("message.edit", {"room": room, "seq": seq, "body": "one too many"})
+    assert refusal.value.error["retryable"] is False
+    refused = await anna.request("PATCH", f"/rooms/{room}/messages/{seq}", {"body": "one too many"}, expect=409)
+    assert refused.code == "too_many_edits"
+    await socket.call("message.edit", {"room": room, "seq": other, "body": "another message is not concerned"})
+    page = await anna.get(f"/rooms/{room}/messages")
+    assert page["messages"][0]["body"] == "edit 2"
+    await socket.call("message.delete", {"room": room, "seq": seq})
+
+
+async def test_deleting_a_message_with_very_many_edits_holds_up_nobody_and_nobody_reads_them_any_more(
+    nodes: Nodes, close_later: Keep
+) -> None:
+    edits = 30_000  # put in as nodes of the version before let them in; erasing them takes many steps
+    api = await nodes.start(statement_timeout_ms=1000)
+    anna = await api.register()
+    room = await anna.room("private")
+    socket = close_later(await anna.connect())
+    seq = await anna.send(room, "secret")
+    database = await asyncpg.connect(nodes.urls.owner)
+    try:
+        await database.execute(
+            "INSERT INTO events (room, seq, kind, actor, at, target, body) "
+            "SELECT $1, n, 'message.edited', $2, now(), 1, 'secret ' || repeat('x', 200) FROM generate_series(2, $3) n",
+            room, anna.id, edits + 1,
+        )  # fmt: skip
+        await database.execute("UPDATE rooms SET head_seq = $2 WHERE id = $1", room, edits + 1)
+        async with asyncio.timeout(1):
+            await socket.call("message.delete", {"room": room, "seq": seq})
+        for since in (0, edits - 100):
+            page = await anna.get(f"/rooms/{room}/events?since={since}&limit=200")
+            assert {event.get("body") for event in page["events"]} <= {"", None}
+        caught_up = await socket.subscribe(room, since=edits - 100)
+        assert {event.get("body") for event in caught_up["events"]} == {"", None}
+        async with asyncio.timeout(30):
+            while await database.fetchval("SELECT count(*) FROM events WHERE room = $1 AND body <> ''", room):
+                await anna.send(await anna.room("private"))  # others write meanwhile
+                await asyncio.sleep(0.05)
+            while await database.fetchval("SELECT count(*) FROM erasures WHERE room = $1", room):
+                await asyncio.sleep(0.05)
+    finally:
+        await database.close()
 
 
 async def test_only_the_author_and_admins_change_a_message(api: Api, close_later: Keep) -> None:

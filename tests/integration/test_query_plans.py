@@ -57,7 +57,8 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
     """Give every query arguments as the program gives them."""
     room, user, session, digest = facts.room, facts.user, facts.session, b"x" * 32
     return {
-        "events.append": [[room], [user], ["message.created"], ["new"], [None], ["text"]],
+        "events.append": [[room], [1], [user], ["message.created"], ["new"], [None], ["text"], 1000],
+        "events.erase": [1000],
         "events.since": [[room] * 3, [0, 10, 39], 100],
         "events.missing": [[room] * 3, [0, 10, 39], 100, 5000],
         "events.messages_before": [room, 30, 50],
@@ -204,8 +205,8 @@ async def test_appending_reads_no_large_table_from_end_to_end(
             if target % 5 == 0:
                 continue
             row = await connection.fetchrow(
-                append, [facts.room] * 3, [facts.user] * 3, kinds, [f"{kind}-{target}" for kind in kinds],
-                [None, target, target + 20], ["new", "edit", None],
+                append, [facts.room], [1] * 3, [facts.user] * 3, kinds, [f"{kind}-{target}" for kind in kinds],
+                [None, target, target + 20], ["new", "edit", None], 1000,
             )  # fmt: skip
             assert row is not None and row["outcomes"] is None, "all accepted"
     assert await scans() == before
@@ -227,8 +228,8 @@ async def test_appending_to_a_new_database_does_not_get_slower_as_it_fills(runni
 
         async def read_by_a_batch(number: int) -> int:
             await connection.fetchrow(
-                queries.load("events").append, [room] * 50, [user] * 50, ["message.created"] * 50,
-                [f"c{number}-{index}" for index in range(50)], [None] * 50, ["text"] * 50,
+                queries.load("events").append, [room], [1] * 50, [user] * 50, ["message.created"] * 50,
+                [f"c{number}-{index}" for index in range(50)], [None] * 50, ["text"] * 50, 1000,
             )  # fmt: skip
             await connection.execute("SELECT pg_stat_force_next_flush()")
             read: int = await connection.fetchval(

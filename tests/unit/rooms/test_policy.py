@@ -111,11 +111,17 @@ def test_whoever_is_not_a_member_cannot_be_changed_or_removed() -> None:
         policy.remove(PRIVATE, OWNER, None)
 
 
-def test_members_change_their_own_messages_and_admins_any() -> None:
-    policy.change_message(MEMBER, own=True)
-    policy.change_message(ADMIN, own=False)
+@pytest.mark.parametrize("role", [MEMBER, ADMIN, OWNER])
+def test_authors_alone_edit_and_moderators_delete_what_others_wrote(role: Role) -> None:
+    policy.edit_message(own=True)
+    policy.delete_message(role, own=True)
     with pytest.raises(errors.Forbidden):
-        policy.change_message(MEMBER, own=False)
+        policy.edit_message(own=False)
+    if role is MEMBER:
+        with pytest.raises(errors.Forbidden):
+            policy.delete_message(role, own=False)
+    else:
+        policy.delete_message(role, own=False)
 
 
 @pytest.mark.parametrize("current", [None, MEMBER, ADMIN, OWNER])

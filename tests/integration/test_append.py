@@ -1,0 +1,121 @@
+"""The function that appends, called as the store calls it: what it judges, and how it waits for nobody else's rooms."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from realtime.errors import Forbidden
+from realtime.model import EventKind, Role, RoomId, UserId
+from realtime.rooms import policy
+from realtime.store.events import Entry, EventStore, Outcome
+from realtime.store.pool import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from realtime.store.provision import Urls
+
+
+class House:
+    """A public room with a member of each role, and who wrote a message."""
+
+    def __init__(self, room: RoomId, users: dict[Role, UserId], author: UserId) -> None:
+        self.room, self.users, self.author = room, users, author
+
+
+@pytest.fixture
+async def store(own_database: Urls) -> AsyncIterator[EventStore]:
+    database = Database(own_database.application, size=3)
+    await database.open()
+    yield EventStore(database)
+    await database.close()
+
+
+async def build(url: str, rooms: int = 1) -> list[House]:
+    connection = await asyncpg.connect(url)
+    try:
+        users = [
+            str(row["id"])
+            for row in await connection.fetch(
+                "INSERT INTO users (id, username, username_key, display_name, password_hash) "
+                "SELECT gen_random_uuid(), 'u' || n, 'u' || n, 'u', 'x' FROM generate_series(1, 4) n RETURNING id"
+            )
+        ]
+        houses = []
+        for _ in range(rooms):
+            room = str(
+                await connection.fetchval("INSERT INTO rooms (id, kind) VALUES (gen_random_uuid(), 'public') RETURNING id")
+            )
+            roles = dict(zip(Role, users, strict=False))
+            for role, user in [*roles.items(), (Role.MEMBER, users[3])]:
+                await connection.execute("INSERT INTO members (room, user_id, role) VALUES ($1, $2, $3)", room, user, role.value)
+            houses.append(House(RoomId(room), {role: UserId(user) for role, user in roles.items()}, UserId(users[3])))
+        return houses
+    finally:
+        await connection.close()
+
+
+def sent(room: RoomId, actor: UserId, client_id: str | None = None, body: str = "text") -> Entry:
+    return Entry(room, actor, EventKind.MESSAGE_CREATED, client_id, None, body)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("kind", [EventKind.MESSAGE_EDITED, EventKind.MESSAGE_DELETED])
+@pytest.mark.parametrize("role", list(Role))
+async def test_the_store_judges_changes_of_messages_as_the_policy_does(
+    own_database: Urls, store: EventStore, role: Role, kind: EventKind, own: bool
+) -> None:
+    [house] = await build(own_database.owner)
+    actor = house.users[role]
+    [message] = await store.append([sent(house.room, actor if own else house.author)])
+    body = "new" if kind is EventKind.MESSAGE_EDITED else None
+    [answer] = await store.append([Entry(house.room, actor, kind, None, message.seq, body)])
+    expected = Outcome.ACCEPTED
+    try:
+        if kind is EventKind.MESSAGE_EDITED:
+            policy.edit_message(own=own)
+        else:
+            policy.delete_message(role, own=own)
+    except Forbidden:
+        expected = Outcome.FORBIDDEN
+    assert answer.outcome is expected
+
+
+async def test_a_batch_of_many_rooms_is_numbered_room_by_room_whatever_their_order(own_database: Urls, store: EventStore) -> None:
+    houses = await build(own_database.owner, rooms=7)
+    unknown = RoomId("00000000-0000-7000-8000-000000000000")
+    order = [houses[index % 7] for index in (3, 0, 3, 6, 1, 0, 3, 5, 2, 4, 6)]
+    entries = [sent(house.room, house.author, f"c{index}") for index, house in enumerate(order)]
+    entries.insert(4, sent(unknown, houses[0].author))
+    answers = await store.append(entries)
+    assert answers[4].outcome is Outcome.ROOM_NOT_FOUND
+    del answers[4]
+    counts = {house.room: itertools.count(1) for house in houses}
+    assert [answer.seq for answer in answers] == [next(counts[house.room]) for house in order]
+    again = await store.append([sent(house.room, house.author, f"c{index}") for index, house in enumerate(order)])
+    assert [(one.outcome, one.seq) for one in again] == [(Outcome.DUPLICATE, answer.seq) for answer in answers]
+
+
+async def test_a_batch_of_the_version_before_is_still_numbered_in_the_same_sequence(
+    own_database: Urls, store: EventStore
+) -> None:
+    """Both versions run side by side during an upgrade."""
+    [house] = await build(own_database.owner)
+    before = "SELECT seqs FROM append_batch($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[])"
+    connection = await asyncpg.connect(own_database.application)
+    try:
+        seqs = []
+        for number in range(6):
+            if number % 2:
+                [answer] = await store.append([sent(house.room, house.author, f"c{number}")])
+                seqs.append(answer.seq)
+            else:
+                args = [[house.room], [house.author], ["message.created"], [f"c{number}"], [None], ["x"]]
+                seqs += await connection.fetchval(before, *args)
+        assert seqs == [1, 2, 3, 4, 5, 6]
+    finally:
+        await connection.close()
