@@ -228,6 +228,21 @@ class TooManyConnections(RealtimeError):
     default = "This user or address has as many connections as are allowed."
 
 
+class NotStorable(RealtimeError):
+    """A value that the store refuses.
+
+    Args:
+        sqlstate: Why, in PostgreSQL's words; the value itself is not told.
+    """
+
+    code, status = "not_storable", 422
+    default = "The database cannot store a value of this request; nothing was done, and the same again would be refused again."
+
+    def __init__(self, message: str | None = None, *, sqlstate: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
 class Overloaded(RealtimeError):
     code, status, retryable = "overloaded", 503, True
     default = "The server is busy; nothing was done. Try again in a moment."

@@ -21,6 +21,7 @@ from realtime.errors import RealtimeError
 from realtime.gateway.doorway import Doorway
 from realtime.store import migrate as migrations
 from realtime.store.provision import Urls, provision
+from realtime.store.starting import CannotStart
 from realtime.telemetry import logs
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def told(command: Callable[[], int]) -> int:
     except (ConfigError, engines.EngineError) as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 2
+    except CannotStart as error:
+        print(f"realtime: {error.message}", file=sys.stderr)
+        return 1 if error.passing else 2
     except RealtimeError as error:
         print(f"realtime: {error.message}", file=sys.stderr)
         return 1

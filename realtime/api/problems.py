@@ -52,7 +52,7 @@ def answer(error: RealtimeError) -> web.Response:
 def errors_of(route: Route[Any, Any]) -> list[type[RealtimeError]]:
     """List every refusal that a route may answer, in the order of the error tree."""
     kinds: set[type[RealtimeError]] = {errors.Internal, errors.InvalidRequest, *route.errors}
-    kinds |= {errors.Overloaded, errors.Unavailable, errors.Draining}
+    kinds |= {errors.Overloaded, errors.Unavailable, errors.NotStorable, errors.Draining}
     if route.method != "GET":
         kinds |= {errors.InvalidJson, errors.PayloadTooLarge, errors.UnsupportedMediaType}
     if route.auth is not Auth.NONE:

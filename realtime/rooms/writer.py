@@ -7,6 +7,7 @@ belongs to the same lane, so its events, and one client's, keep their order.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,7 @@ import msgspec
 
 from realtime import errors
 from realtime.model import Event, RoomId, UserId
-from realtime.store.events import Appended, Entry, Outcome
+from realtime.store.events import Appended, BatchRefused, Entry, Outcome, RoomLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,12 @@ ANSWER_S = 4.8
 """Within which every entry is answered, also when PostgreSQL hangs: what waited behind one slow flush gets what is left."""
 _LEAST_S = 0.5
 """With less time than this left, a commit is not tried."""
+PARTS = 64
+"""Flushes that are made of one that was refused: enough to find four culprits among 500."""
+LOCK_S = 0.25
+"""How long a part waits for a room that somebody else has locked,"""
+LOCKED_S = 10.0
+"""and every flush of the lane, for so long after one met such a room."""
 
 _REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
     Outcome.CLIENT_ID_CONFLICT: errors.ClientIdConflict,
@@ -47,9 +54,11 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Log(Protocol):
-    """Commits a batch: one answer per entry, in order, all in one transaction; raises when that is not known."""
+    """Commits a batch: one answer per entry, in order, all in one transaction; raises when that is not known, and
+    `BatchRefused` when nothing was done for what may be the fault of one entry or room.
+    """
 
-    async def append(self, entries: Sequence[Entry], within_s: float) -> list[Appended]: ...
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]: ...
 
 
 class Append(Entry):
@@ -130,6 +139,7 @@ class Lane:
         self._batch = batch
         self._task: asyncio.Task[None] | None = None
         self._clock = asyncio.get_running_loop().time
+        self._locked_until_s = 0.0
 
     def put(self, append: Append) -> None:
         append.at_s = self._clock()
@@ -148,21 +158,57 @@ class Lane:
                 self._taken(1)
                 self.queue.popleft().done(errors.Overloaded())
                 continue
-            within_s = ANSWER_S - (started_s - self.queue[0].at_s)
+            until_s = self.queue[0].at_s + ANSWER_S
             batch, retries = take(self.queue, self._batch)
             self._taken(len(batch) + len(retries))
             try:
-                answers = await self._log.append(batch, within_s)
-            except Exception as error:
-                if not isinstance(error, errors.RealtimeError):
-                    logger.exception("flush failed")
-                refusal = error if isinstance(error, errors.RealtimeError) else errors.Internal()
-                for append in [*batch, *(retry for retry, _ in retries)]:
-                    append.done(refusal)
+                if started_s < self._locked_until_s:
+                    answers = await self._log.append(batch, until_s - started_s, LOCK_S)
+                else:
+                    answers = await self._log.append(batch, until_s - started_s)
+            except BatchRefused as refused:
+                self._note(refused.error)
+                await self._flush_parts(batch, retries, until_s)
+            except Exception as error:  # noqa: BLE001 - the lane goes on
+                self._refuse(error, batch, retries)
             else:
                 self._answer(batch, answers, retries)
             self._flushed(len(batch), self._clock() - started_s)
         self._task = None
+
+    async def _flush_parts(self, batch: list[Append], retries: list[tuple[Append, int]], until_s: float) -> None:
+        """Flush a batch that was refused in parts, halving those that are refused, so that only the culprits fail."""
+        parts = deque(halves(batch))
+        first = {id(batch[index]): [retry for retry, of in retries if of == index] for index in {of for _, of in retries}}
+        for number in itertools.count():
+            if not parts:
+                return
+            part = parts.popleft()
+            again = [(retry, index) for index, append in enumerate(part) for retry in first.get(id(append), ())]
+            left_s = until_s - self._clock()
+            if number >= PARTS or left_s < _LEAST_S:
+                self._refuse(errors.Overloaded(), part, again)
+                continue
+            try:
+                answers = await self._log.append(part, left_s, LOCK_S)
+            except BatchRefused:
+                parts.extendleft(reversed(halves(part)))
+            except Exception as error:  # noqa: BLE001 - the other parts go on
+                self._refuse(error, part, again)
+            else:
+                self._answer(part, answers, again)
+
+    def _refuse(self, error: Exception, batch: list[Append], retries: list[tuple[Append, int]]) -> None:
+        if not isinstance(error, errors.RealtimeError):
+            logger.exception("flush failed", exc_info=error)
+        self._note(error)
+        refusal = error if isinstance(error, errors.RealtimeError) else errors.Internal()
+        for append in [*batch, *(retry for retry, _ in retries)]:
+            append.done(refusal)
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, RoomLocked):
+            self._locked_until_s = self._clock() + LOCKED_S
 
     def _answer(self, batch: list[Append], answers: list[Appended], retries: list[tuple[Append, int]]) -> None:
         made: dict[RoomId, list[Event]] = {}
@@ -210,6 +256,16 @@ def take(queue: deque[Append], at_most: int) -> tuple[list[Append], list[tuple[A
             targets.add((append.room, append.target))
         batch.append(queue.popleft())
     return batch, retries
+
+
+def halves(batch: list[Append]) -> list[list[Append]]:
+    """Cut a batch of several entries in two: between rooms if there are several, so that each room's order stays."""
+    rooms = list(dict.fromkeys(append.room for append in batch))
+    if len(rooms) == 1:
+        middle = len(batch) // 2
+        return [batch[:middle], batch[middle:]]
+    left = set(rooms[: len(rooms) // 2])
+    return [[append for append in batch if append.room in left], [append for append in batch if append.room not in left]]
 
 
 def _result(answer: Appended) -> Committed | errors.RealtimeError:

@@ -6,16 +6,18 @@ import enum
 import itertools
 from typing import TYPE_CHECKING
 
+import asyncpg
 import msgspec
 
+from realtime.errors import NotStorable, RealtimeError
 from realtime.model import Event, EventKind, Role, RoomId, UserId
 from realtime.store import queries
+from realtime.store.pool import Refused
+from realtime.store.sqlstate import may_be_one_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-    import asyncpg
 
     from realtime.store.pool import Database
 
@@ -61,38 +63,59 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     at: datetime
 
 
+class RoomLocked(Refused):
+    """Somebody else held the lock of a room for all the time that there was; nothing was done."""
+
+
+class BatchRefused(Exception):
+    """PostgreSQL refused a batch for what may be the fault of one entry, or of one room, in it. Nothing was done.
+
+    Args:
+        error: What the entry gets whose fault it is.
+    """
+
+    def __init__(self, error: RealtimeError) -> None:
+        super().__init__(error.code)
+        self.error = error
+
+
 class EventStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def append(self, entries: Sequence[Entry], within_s: float | None = None) -> list[Appended]:
+    async def append(
+        self, entries: Sequence[Entry], within_s: float | None = None, lock_s: float | None = None
+    ) -> list[Appended]:
         """Number and commit a batch in one round trip; membership and authorship are checked inside the write.
 
         Args:
             entries: With distinct (room, actor, client_id) and distinct (room, target).
             within_s: The time that there is, if it is less than the usual time of a statement.
+            lock_s: How long to wait for a room that somebody else has locked, if it is less than usual.
 
         Returns:
             One answer per entry, in the same order; accepted ones of a room are numbered in that order.
 
         Raises:
+            BatchRefused: nothing was done, and the parts of the batch may do better.
+            NotStorable: the one entry cannot be stored.
+            RoomLocked: the room of the one entry was locked for too long.
             Unavailable: it is not known whether the batch was committed. Sending it again is safe for entries with a
                 `client_id`.
         """
         numbers: dict[RoomId, int] = {}
         room_numbers = [numbers.setdefault(entry.room, len(numbers) + 1) for entry in entries]
-        row = await self._database.fetchrow(
-            _SQL.append,
-            list(numbers),
-            room_numbers,
-            [entry.actor for entry in entries],
-            [entry.kind.value for entry in entries],
-            [entry.client_id for entry in entries],
-            [entry.target for entry in entries],
-            [entry.body for entry in entries],
-            MAX_EDITS,
-            within_s=within_s,
-        )
+        try:
+            row = await self._append(entries, list(numbers), room_numbers, within_s, lock_s)
+        except (asyncpg.PostgresError, NotStorable, Refused) as error:
+            sqlstate = str(error.sqlstate)
+            if not may_be_one_row(sqlstate):
+                raise
+            refusal: RealtimeError = NotStorable(sqlstate=sqlstate)
+            if isinstance(error, Refused):
+                refusal = RoomLocked(sqlstate) if sqlstate == "55P03" else error
+            # Its text may hold the values.
+            raise (BatchRefused(refusal) if len(entries) > 1 else refusal) from None
         assert row is not None  # the function answers with one row
         at, seqs, outcomes, first_ats = row
         if outcomes is None:
@@ -101,6 +124,28 @@ class EventStore:
             Appended(Outcome(outcome), seq, first_at or at)
             for outcome, seq, first_at in zip(outcomes, seqs, first_ats or [None] * len(seqs), strict=True)
         ]
+
+    async def _append(
+        self,
+        entries: Sequence[Entry],
+        rooms: list[RoomId],
+        room_numbers: list[int],
+        within_s: float | None,
+        lock_s: float | None,
+    ) -> asyncpg.Record | None:
+        return await self._database.fetchrow(
+            _SQL.append,
+            rooms,
+            room_numbers,
+            [entry.actor for entry in entries],
+            [entry.kind.value for entry in entries],
+            [entry.client_id for entry in entries],
+            [entry.target for entry in entries],
+            [entry.body for entry in entries],
+            MAX_EDITS,
+            within_s=within_s,
+            lock_s=lock_s,
+        )
 
     async def since(self, positions: Sequence[tuple[RoomId, int]], limit: int) -> list[list[Event]]:
         """Read what follows each position, at most `limit` events for each, in one query."""

@@ -12,11 +12,13 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 
 from realtime import tasks
-from realtime.errors import Unavailable
+from realtime.errors import NotStorable, Unavailable
+from realtime.store.connecting import SERVING, Connector, check
 from realtime.store.connections import Connections
+from realtime.store.sqlstate import Meaning, meaning
+from realtime.store.starting import reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -27,35 +29,30 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# What means "storage does not answer, or not in time": connection trouble, shutdown, resources (a full disk among them),
-# lock and statement timeouts. Constraint violations and programming errors are not among them.
-_UNAVAILABLE = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresSystemError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-# Of these, what says nothing about whether the server is there: it answered.
-_ANSWERED = (
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
+# What is no answer of the server: connection trouble, and time that ran out.
+_NO_ANSWER = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_TRIES = 4
+"""Of a statement that was rolled back for the sake of another one, or met a connection without its state."""
+_AGAIN_S = 0.01
+"""Before the second try, and twice as long before each further one; jittered."""
+_RULES = {"23", "44", "P0"}
+"""Classes of errors that say which rule a row breaks: for the store that knows the rule."""
+_OPEN_S = 8.0
 _PROBE_S = 2.0
 _PAUSE_S = (0.1, 1.0)
 """Between two probes, doubled each time and jittered, so that a fleet of nodes does not knock at once."""
 _CLOSE_S = 5.0
 _COMPLAIN_S = 60.0
+
+
+class Refused(Unavailable):
+    """PostgreSQL answered that it could not, for now; nothing was done."""
+
+    default = "The database cannot do this for now; nothing was done. Retry with the same client_id."
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__()
+        self.sqlstate = sqlstate
 
 
 class Database:
@@ -87,18 +84,11 @@ class Database:
         refused: Callable[[str], None] = lambda _sqlstate: None,
         warm: Sequence[tuple[object, ...]] = (),
     ) -> None:
-        self._dsn = dsn
         self._timeout_s = statement_timeout_ms / 1000 + 0.5
-        self._settings = {
-            "application_name": "realtime",
-            "statement_timeout": str(statement_timeout_ms),
-            "lock_timeout": str(lock_timeout_ms),
-            "idle_in_transaction_session_timeout": "10000",
-            "jit": "off",
-            # Every query of ours is an index look-up. On a new database plans are made over empty tables, where a scan looks
-            # cheap, and prepared statements keep them until statistics come: up to a minute later.
-            "enable_seqscan": "off",
-        }
+        self._connector = Connector(
+            dsn,
+            {**SERVING, "statement_timeout": str(statement_timeout_ms), "lock_timeout": str(lock_timeout_ms)},
+        )
         self._health = health
         self._used = used
         self._refused = refused
@@ -122,16 +112,23 @@ class Database:
         return self._connections.count - self._connections.lent
 
     async def open(self) -> None:
-        """Connect.
+        """Connect, and look whether the database is one to work with.
 
         Raises:
-            Unavailable: when PostgreSQL cannot be reached.
+            CannotStart: with what PostgreSQL said, and whether it may pass.
         """
         try:
-            async with asyncio.timeout(_CLOSE_S):
-                self._connections.add(await self._connect_warm())
-        except (*_UNAVAILABLE, asyncpg.PostgresError) as error:
-            raise Unavailable from error
+            async with asyncio.timeout(_OPEN_S):
+                connection = await self._connect()
+                try:
+                    await check(connection, self._connector, _PROBE_S)
+                    await self._warm_up(connection)
+                except BaseException:
+                    connection.terminate()
+                    raise
+        except (*_NO_ANSWER, asyncpg.PostgresError, Unavailable, ValueError) as error:
+            raise reason(error, self._connector.url) from None  # values of settings may stand in its cause
+        self._connections.add(connection)
         self._open = True
 
     async def close(self) -> None:
@@ -143,23 +140,20 @@ class Database:
         self._connections.close()
 
     async def _connect(self) -> Connection:
-        return await asyncpg.connect(
-            self._dsn,
-            timeout=self._timeout_s,
-            server_settings=self._settings,
-            # Of several hosts in the URL the one that takes writes; where there is none, it counts as away.
-            target_session_attrs=SessionAttribute.read_write,
-        )
+        return await self._connector.connect(self._timeout_s)
 
     async def _connect_warm(self) -> Connection:
         connection = await self._connect()
         try:
-            for query, *args in self._warm:
-                await connection.fetch(str(query), *args, timeout=self._timeout_s)
+            await self._warm_up(connection)
         except BaseException:
             connection.terminate()
             raise
         return connection
+
+    async def _warm_up(self, connection: Connection) -> None:
+        for query, *args in self._warm:
+            await connection.fetch(str(query), *args, timeout=self._timeout_s)
 
     # -- operations -------------------------------------------------------------------------------
 
@@ -168,17 +162,36 @@ class Database:
 
         Raises:
             Unavailable: when PostgreSQL did not answer in time; whether it was carried out is then not known.
+            Refused: when it answered that it could not for now; nothing was done.
+            NotStorable: when a value cannot be stored.
         """
         return await self._run(lambda connection: connection.fetch(query, *args), self._timeout_s)
 
-    async def fetchrow(self, query: str, *args: object, within_s: float | None = None) -> asyncpg.Record | None:
+    async def fetchrow(
+        self, query: str, *args: object, within_s: float | None = None, lock_s: float | None = None
+    ) -> asyncpg.Record | None:
         """Run one statement and return its first row, or None. Raises as `fetch`.
 
         Args:
             within_s: A shorter time than the usual one.
+            lock_s: A shorter wait for a lock than the usual one; it costs three round trips more.
         """
         timeout_s = self._timeout_s if within_s is None else min(within_s, self._timeout_s)
-        return await self._run(lambda connection: connection.fetchrow(query, *args), timeout_s)
+        if lock_s is None:
+            return await self._run(lambda connection: connection.fetchrow(query, *args), timeout_s)
+
+        async def impatiently(connection: Connection) -> asyncpg.Record | None:
+            await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {int(lock_s * 1000)}")
+            try:
+                row = await connection.fetchrow(query, *args)
+            except asyncpg.PostgresError:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+            return row
+
+        return await self._run(impatiently, timeout_s)
 
     async def execute(self, query: str, *args: object) -> None:
         """Run one statement for its effect. Raises as `fetch`."""
@@ -188,11 +201,25 @@ class Database:
         self._refuse()
         asked = False
 
-        async def operate() -> T:
+        async def once(within_s: float) -> T:
             nonlocal asked
-            async with self._borrowed(timeout_s) as connection:
+            async with self._borrowed(within_s) as connection:
                 asked = True
                 return await work(connection)
+
+        async def operate() -> T:
+            now = asyncio.get_running_loop().time
+            until_s = now() + timeout_s
+            pause_s = _AGAIN_S
+            for _ in range(_TRIES - 1):
+                try:
+                    return await once(until_s - now())
+                except Refused as refused:
+                    if meaning(refused.sqlstate) not in (Meaning.AGAIN, Meaning.CONNECTION) or until_s - now() < 2 * pause_s:
+                        raise
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                pause_s *= 2
+            return await once(until_s - now())
 
         # A task of its own: who is cancelled goes at once, the statement ends in its time, and its answer is read by nobody
         # else. To cancel it in the server would take a connection for each.
@@ -241,14 +268,17 @@ class Database:
         connection = None
         whole = False
         began_s = asyncio.get_running_loop().time()
-        with self._translated(lambda: connection is not None and timeout_s >= self._timeout_s):
+        with self._translated(lambda: connection is not None, timeout_s):
             async with asyncio.timeout(timeout_s):
                 connection = await self._connections.take()
                 try:
                     yield connection
                     whole = True
-                except asyncpg.ReadOnlySQLTransactionError:
-                    raise  # connected to what is no primary any more
+                except asyncpg.PostgresError as error:
+                    # Another server may be the primary by now, or this connection lost what was prepared on it.
+                    lost = meaning(error.sqlstate) in (Meaning.AWAY, Meaning.CONNECTION)
+                    whole = not lost and not connection.is_closed() and not connection.is_in_transaction()
+                    raise
                 except Exception:
                     whole = not connection.is_closed() and not connection.is_in_transaction()
                     raise
@@ -257,21 +287,35 @@ class Database:
                     self._used(asyncio.get_running_loop().time() - began_s)
 
     @contextlib.contextmanager
-    def _translated(self, had_all_its_time: Callable[[], bool]) -> Iterator[None]:
+    def _translated(self, connected: Callable[[], bool], timeout_s: float) -> Iterator[None]:
         try:
             yield
-        except asyncpg.TooManyConnectionsError as error:
-            self._doubt()  # and we have none at all
-            raise Unavailable from error
-        except _ANSWERED as error:
-            self._note_refused(error)
-            raise Unavailable from error
-        except _UNAVAILABLE as error:
-            if isinstance(error, TimeoutError) and had_all_its_time():
-                self._note_away(error)  # a server that lives would have cancelled the statement before
+        except asyncpg.PostgresError as error:
+            if not connected():
+                self._doubt()  # whatever it says, it is not there for us
+                raise Unavailable from error
+            self._refuse_for(error)
+            raise
+        except _NO_ANSWER as error:
+            # A server that lives would have cancelled the statement before all its time was over.
+            if isinstance(error, TimeoutError) and connected() and timeout_s >= self._timeout_s * 0.99:
+                self._note_away(error)
             else:
                 self._doubt()
             raise Unavailable from error
+
+    def _refuse_for(self, error: asyncpg.PostgresError) -> None:
+        """Raise what an error of a statement means, unless it is a fault of ours."""
+        sqlstate = str(error.sqlstate)
+        found = meaning(sqlstate)
+        if found is Meaning.AWAY:
+            self._doubt()
+            raise Unavailable from error
+        if found in (Meaning.CONNECTION, Meaning.AGAIN, Meaning.WANT):
+            self._note_refused(error)
+            raise Refused(sqlstate) from error
+        if found is Meaning.VALUE and sqlstate[:2] not in _RULES:
+            raise NotStorable(sqlstate=sqlstate) from None  # the value may stand in its text
 
     def _note_refused(self, error: asyncpg.PostgresError) -> None:
         sqlstate = str(error.sqlstate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,17 @@ from realtime.model import EventKind, Role, RoomId, UserId
 from realtime.rooms import policy
 from realtime.store.events import Entry, EventStore, Outcome
 from realtime.store.pool import Database
+from tests.client import unique
+from tests.conftest import Nodes
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import AsyncIterator
 
+    import aiohttp
+
     from realtime.store.provision import Urls
+    from tests.conftest import Engines
 
 
 class House:
@@ -119,3 +126,34 @@ async def test_a_batch_of_the_version_before_is_still_numbered_in_the_same_seque
         assert seqs == [1, 2, 3, 4, 5, 6]
     finally:
         await connection.close()
+
+
+async def test_one_message_that_cannot_be_stored_and_one_room_that_is_locked_fail_alone(
+    running_engines: Engines, own_database: Urls, http: aiohttp.ClientSession, exits: contextlib.AsyncExitStack
+) -> None:
+    """Whatever PostgreSQL refuses one row for: here a rule that the database's owner added, and a lock that somebody holds."""
+    owner = await asyncpg.connect(own_database.owner)
+    exits.push_async_callback(owner.close)
+    await owner.execute("ALTER TABLE events ADD CHECK (body NOT LIKE '%😀%')")
+    nodes = Nodes(own_database, running_engines.redis, exits, http)
+    api = await nodes.start(writer_lanes=1, send_burst=1000)
+    anna = await api.register()
+    room, locked = await anna.room("private"), await anna.room("private")
+    bodies = [f"plain {number}" for number in range(80)]
+    bodies[13] = bodies[57] = "😀"
+
+    async def send(room: str, body: str) -> str:
+        answer = await anna.request("POST", f"/rooms/{room}/messages", {"client_id": unique(), "body": body})
+        code: str = answer.json.get("code", "sent")
+        assert answer.json.get("retryable") == {"sent": None, "not_storable": False, "unavailable": True}[code]
+        return code
+
+    async with owner.transaction():
+        await owner.execute("SELECT FROM rooms WHERE id = $1 FOR UPDATE", locked)
+        answers, held = await asyncio.gather(asyncio.gather(*(send(room, body) for body in bodies)), send(locked, "held up"))
+    assert [body for body, answer in zip(bodies, answers, strict=True) if answer == "not_storable"] == ["😀", "😀"]
+    assert {answer for body, answer in zip(bodies, answers, strict=True) if body != "😀"} == {"sent"}
+    assert held == "unavailable"
+    assert await send(locked, "free again") == "sent"
+    page = await anna.get(f"/rooms/{room}/messages?limit=200")
+    assert (len(page["messages"]), page["head_seq"]) == (78, 78)

@@ -12,8 +12,8 @@ import pytest
 
 from realtime import errors
 from realtime.model import Event, EventKind, RoomId, UserId
-from realtime.rooms.writer import Append, Committed, Writer, take
-from realtime.store.events import Appended, Entry, Outcome
+from realtime.rooms.writer import LOCK_S, LOCKED_S, PARTS, Append, Committed, Writer, take
+from realtime.store.events import Appended, BatchRefused, Entry, Outcome, RoomLocked
 from tests.unit.presence.virtual_time import now_s, run
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ class Log:
         self.failure: Exception | None = None
         self._seq: dict[str, int] = {}
 
-    async def append(self, entries: Sequence[Entry], within_s: float) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]:
         self.batches.append(list(entries))
         await self.gate.wait()
         if self.failure is not None:
@@ -128,7 +128,7 @@ class Hung:
     def __init__(self) -> None:
         self.given_s: list[float] = []
 
-    async def append(self, entries: Sequence[Entry], within_s: float) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]:
         self.given_s.append(within_s)
         await asyncio.sleep(within_s)
         raise errors.Unavailable
@@ -159,3 +159,90 @@ def test_while_the_store_hangs_everybody_is_answered_in_time_however_they_come()
         assert min(log.given_s) >= 0.5
 
     run(scenario())
+
+
+class Picky(Log):
+    """Refuses what a test says, and a batch that holds such an entry, as the store does."""
+
+    def __init__(self, bad: dict[str, errors.RealtimeError]) -> None:
+        super().__init__()
+        self.bad = bad
+        self.waits: list[float | None] = []
+
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]:
+        self.waits.append(lock_s)
+        for entry in entries:
+            error = self.bad.get(entry.client_id or "") or self.bad.get(entry.room)
+            if error is not None:
+                self.batches.append([])
+                await self.gate.wait()
+                raise BatchRefused(error) if len(entries) > 1 else error
+        return await super().append(entries, within_s)
+
+
+def submitted(writer: Writer, log: Log, entries: Sequence[tuple[str, str]]) -> list[tuple[str, Result]]:
+    """Hand in entries, (client_id, room), so that all but the first are one batch; return what they are answered."""
+    answers: list[tuple[str, Result]] = []
+    log.gate.clear()
+    for client_id, room in entries:
+        done = functools.partial(lambda name, result: answers.append((name, result)), client_id)
+        writer.submit(Append(RoomId(room), ANN, EventKind.MESSAGE_CREATED, client_id, None, "text", done))
+    log.gate.set()
+    return answers
+
+
+async def test_one_bad_entry_fails_alone_and_the_others_of_its_batch_keep_their_order() -> None:
+    log = Picky({"bad": errors.NotStorable()})
+    events: list[int] = []
+    writer = Writer(log, lambda _room, committed: events.extend(event.seq for event in committed), lanes=1)
+    names = [f"m{number}" for number in range(100)]
+    entries = [(name, "room") for name in (*names[:70], "bad", *names[70:])]
+    answers = submitted(writer, log, [*entries, ("m5", "room"), ("bad", "room")])
+    await writer.close()
+    made = [(name, result.seq) for name, result in answers if isinstance(result, Committed) and not result.duplicate]
+    assert made == list(zip(names, range(1, 101), strict=True))
+    assert events == list(range(1, 101))
+    assert [type(result) for name, result in answers if name == "bad"] == [errors.NotStorable] * 2
+    assert ("m5", Committed(6, AT, duplicate=True)) in answers
+    assert len(log.batches) <= 2 + 2 * 7, "halving, not one by one"
+
+
+async def test_one_room_that_is_locked_fails_alone_and_holds_up_the_next_flush_no_more() -> None:
+    log = Picky({"locked": RoomLocked("55P03")})
+    writer = Writer(log, lambda _room, _events: None, lanes=1)
+    answers = submitted(writer, log, [(f"m{number}", f"room{number}") for number in range(20)] + [("m", "locked")])
+    await asyncio.sleep(0)
+    while writer.waiting or len(answers) < 21:
+        await asyncio.sleep(0)
+    refused = [(name, result) for name, result in answers if isinstance(result, errors.RealtimeError)]
+    assert [(name, type(result), result.retryable) for name, result in refused] == [("m", RoomLocked, True)]
+    assert log.waits[0] is None and set(log.waits[1:]) == {LOCK_S}
+    submitted(writer, log, [("later", "room0")])
+    await writer.close()
+    assert log.waits[-1] == LOCK_S
+
+
+def test_a_lane_waits_for_locks_as_usual_again_when_the_locked_room_is_long_past() -> None:
+    async def main() -> list[float | None]:
+        log = Picky({"locked": RoomLocked("55P03")})
+        writer = Writer(log, lambda _room, _events: None, lanes=1)
+        for pause_s, room in ((0.0, "locked"), (LOCKED_S - 1, "room"), (2.0, "room")):
+            await asyncio.sleep(pause_s)
+            submitted(writer, log, [("m", room)])
+            await asyncio.sleep(0.1)
+        await writer.close()
+        return log.waits
+
+    assert run(main()) == [None, LOCK_S, None]
+
+
+async def test_a_batch_full_of_bad_entries_costs_a_bounded_number_of_flushes() -> None:
+    entries = [(f"m{number}", "room") for number in range(400)]
+    log = Picky({name: errors.NotStorable() for name, _ in entries})
+    writer = Writer(log, lambda _room, _events: None, lanes=1)
+    answers = submitted(writer, log, entries)
+    await writer.close()
+    assert len(log.batches) <= 2 + PARTS
+    assert len(answers) == 400
+    assert {type(result) for _, result in answers} == {errors.NotStorable, errors.Overloaded}
+    assert errors.Overloaded.retryable and not errors.NotStorable.retryable
