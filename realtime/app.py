@@ -407,6 +407,7 @@ def gateway_config(config: Config, place: Place | None = None) -> GatewayConfig:
         stall_s=config.stall_s,
         max_packet_bytes=config.max_packet_bytes,
         unsent_limit_bytes=config.unsent_limit_bytes,
+        units_per_s=config.frame_rate,
         admission=AdmissionLimits(config.connections_per_address, config.connections_per_node, config.connect_rate),
         origins=config.origins,
         sid_tag=place.tag if place else "",

@@ -65,6 +65,10 @@ class Config:
     connect_rate: int = _setting(5000, "new connections; more get 503", "1/s", at_least=1)
     request_rate: int = _setting(100, "requests of any kind a connection", "1/s", at_least=1)
     request_burst: int = _setting(400, "and how many at once", at_least=1)
+    frame_rate: int = _setting(
+        4000, "frames and packets a connection (4 KiB count as one, a CONNECT as 100); above it, it is read later", "1/s",
+        at_least=1000,
+    )  # fmt: skip
     subscriptions_per_connection: int = _setting(1000, "rooms a connection may receive", at_least=1)
     max_packet_bytes: int = _setting(65536, "size of one packet or request body", "bytes", at_least=16384)
     connect_timeout_s: float = _setting(10.0, "time for a new connection to authenticate", "s", at_least=0.1)

@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _auth_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _CONNECT_ATTEMPTS = 5  # in a row that were refused
+# What a packet costs beyond its frame, in units of `transport.Bounds.units_per_s`.
+_CONNECT_UNITS = 100  # a signature is checked, and everybody hears of the presence
+_REFUSAL_UNITS = 10
+_ELSEWHERE_UNITS = 10  # a task and python-socketio
+_JSON_BYTES = 128  # of a packet for an extension, decoded before its budget of requests is asked, for each unit
 _FINAL = {CloseReason.SESSION_ENDED, CloseReason.TOKEN_EXPIRED}
 """After these the client must not come back by itself: the server says so with a DISCONNECT packet."""
 _TOLD = _FINAL | {CloseReason.DRAINING}
@@ -94,6 +99,10 @@ class Connection:
     def emit(self, name: str, payload: bytes) -> None:
         """Emit an event whose one argument is this JSON."""
         self.write_soon(socketio.event_frame(name, payload))
+
+    def overdrawn(self) -> None:
+        """Count a request beyond the budget of requests: to refuse it costs the sender more than the server."""
+        self._session.charge(_REFUSAL_UNITS)
 
     def ack(self, packet_id: int, answer: bytes) -> None:
         """Answer a request with this JSON."""
@@ -238,6 +247,7 @@ class Connection:
             raise socketio.InvalidPacket("nothing that a client sends here")
 
     def _attempted(self) -> None:
+        self._session.charge(_CONNECT_UNITS)
         if self._refusals >= _CONNECT_ATTEMPTS:
             raise socketio.InvalidPacket("too many attempts")
 
@@ -270,6 +280,7 @@ class Connection:
 
     def refuse(self, packet: socketio.Packet, error: errors.RealtimeError) -> None:
         """Answer an event with an error, if it asks for an answer."""
+        self._session.charge(_REFUSAL_UNITS)
         if packet.id is not None:
             self.write_soon(socketio.ack_frame(packet.id, _encode(socket.Refused(error=Error.of(error))), packet.namespace))
 
@@ -291,9 +302,11 @@ class Connection:
         if packet.kind == socketio.CONNECT:
             self._attempted()
             self._connect_elsewhere(namespace, packet)
-        elif self._guest is None or namespace not in self._guest.asked:
+            return
+        if self._guest is None or namespace not in self._guest.asked:
             raise socketio.InvalidPacket("not connected to this namespace")
-        elif packet.attachments:
+        self._session.charge(_ELSEWHERE_UNITS + len(message) // _JSON_BYTES)
+        if packet.attachments:
             socketio.check_placeholders(packet)
             self._announced(packet, message, is_kept=True)
         else:

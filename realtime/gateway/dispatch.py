@@ -174,6 +174,7 @@ class Dispatch:
         call = Call(connection.app, packet_id, name if handler else "unknown", now_s)
         try:
             if self._requests is not None and (wait_s := self._requests.take(connection, now_s)) > 0:
+                connection.overdrawn()
                 raise errors.RateLimited(retry_after_ms=_ms(wait_s))
             if handler is None:
                 raise errors.UnknownEvent

@@ -18,7 +18,16 @@ from realtime.gateway.deadlines import Deadlines
 from realtime.gateway.engineio import Refusal
 from realtime.gateway.handshake import switching
 from realtime.gateway.session import CloseReason, DuplicatePoll, Session, Upgrade
-from realtime.gateway.transport import NOBODY, WebSocket, listening, take_over
+from realtime.gateway.transport import (
+    BURST_S,
+    NOBODY,
+    OVERDRAWN_S,
+    SLICE_UNITS,
+    WebSocket,
+    listening,
+    take_over,
+)
+from realtime.gateway.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +47,7 @@ class EngineConfig:
 
     Args:
         path: Of the URL.
+        units_per_s: What a connection may bring in the long run (`transport.Bounds`).
         origins: Of browser pages elsewhere that may connect; `*` for all. Pages of the same host always may.
         client_address: Tells whom a request counts for, by the address of its TCP connection and what its X-Forwarded-For
             headers say, joined by commas.
@@ -52,6 +62,7 @@ class EngineConfig:
     stall_s: float = 10.0
     max_packet_bytes: int = 1 << 16
     unsent_limit_bytes: int = 1 << 20
+    units_per_s: float = 4000.0
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
     origins: tuple[str, ...] = ()
     client_address: Callable[[str, str | None], str] = field(default=lambda peer, _forwarded: peer)
@@ -78,12 +89,14 @@ class EngineServer:
         self.config = config
         self.max_message_bytes = config.max_packet_bytes
         self.unsent_limit_bytes = config.unsent_limit_bytes
+        self.units_per_s = config.units_per_s
         self.pings = Deadlines[Session](config.ping_interval_s, lambda session, _: session.ping_is_due(), loop)
         self.pongs = Deadlines[Session](config.ping_timeout_s, lambda session, at_s: session.pong_is_due(at_s), loop)
         self.upgrades = Deadlines[Upgrade](config.upgrade_timeout_s, lambda upgrade, _: upgrade.is_due(), loop)
         self.stalls = Deadlines[WebSocket](config.stall_s, lambda one, at_s: one.stall_is_due(at_s), loop)
         self.closings = Deadlines[WebSocket](_CLOSE_LINGER_S, lambda one, _: one.closing_is_due(), loop)
         self.leavings = Deadlines[Session](_CLOSE_LINGER_S, lambda session, _: self._gone(session), loop)
+        self.turns = Turns(loop)
         self._loop = loop
         self._accept = accept
         self._closed = closed
@@ -300,13 +313,37 @@ class EngineServer:
             return _refused(Refusal.BAD_REQUEST)
         finally:
             session.posting = False
-        for opcode, data in packets:
-            session.received(opcode, data)
-            if session.closed:
-                if data != engineio.CLOSE:
-                    return _refused(Refusal.BAD_REQUEST)
-                break
-        session.read_all()
+        return await self._take(session, packets)
+
+    async def _take(self, session: Session, packets: list[tuple[int, bytes]]) -> web.StreamResponse:
+        """Hand over the packets of a POST, a slice in each turn of the loop, and answer when their cost is paid."""
+        session.posting = True
+        try:
+            for at, (opcode, data) in enumerate(packets):
+                if at and at % SLICE_UNITS == 0:
+                    await asyncio.sleep(0)
+                session.received(opcode, data)
+                if session.closed:
+                    return self._posted() if data == engineio.CLOSE else _refused(Refusal.BAD_REQUEST)
+            session.read_all()
+            owed_s = self._settle(session, len(packets))
+            if owed_s > OVERDRAWN_S:
+                session.overloaded()
+            elif owed_s > 0:
+                await asyncio.sleep(owed_s)
+        finally:
+            session.posting = False
+        return self._posted()
+
+    def _settle(self, session: Session, packets: int) -> float:
+        """Take a POST from the budget that a WebSocket has too; return the seconds that the sender waits for it."""
+        now_s = self._loop.time()
+        session.full_s = max(session.full_s, now_s) + (packets + session.units) / self.units_per_s
+        session.units = 0
+        return session.full_s - now_s - BURST_S
+
+    @staticmethod
+    def _posted() -> web.Response:
         return web.Response(body=b"ok", headers={"Content-Type": _TEXT})
 
     async def _read(self, request: web.Request) -> bytes:

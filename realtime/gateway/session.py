@@ -15,6 +15,7 @@ from realtime.gateway.websocket import CloseCode, frame
 
 if TYPE_CHECKING:
     from realtime.gateway.deadlines import Deadlines
+    from realtime.gateway.turns import Turns
 
 _PING = frame(engineio.PING)
 _PROBE_PING = engineio.PING + engineio.PROBE
@@ -60,6 +61,8 @@ class Engine(Protocol):
     upgrades: Deadlines[Upgrade]
     stalls: Deadlines[WebSocket]
     closings: Deadlines[WebSocket]
+    turns: Turns
+    units_per_s: float
 
     def entered(self, session: Session, /) -> None:
         """The client was let in: it is no stranger any more."""
@@ -85,10 +88,12 @@ class Session:
     Attributes:
         entered: Whether the client was let in once.
         environ: What the handshake said, where somebody wants to know.
+        units: What the packets of a POST cost beyond themselves.
+        full_s: When the budget of its POSTs is whole again (`limits.Rate`).
     """
 
     __slots__ = ("_awaited_at_s", "_engine", "_poll", "_queue", "_queued_bytes", "address", "closed", "entered", "environ",
-                 "posting", "sid", "sink", "upgrade", "websocket")  # fmt: skip
+                 "full_s", "posting", "sid", "sink", "units", "upgrade", "websocket")  # fmt: skip
 
     def __init__(self, engine: Engine, sid: str, address: str) -> None:
         self.sid = sid
@@ -100,6 +105,8 @@ class Session:
         self.entered = False
         self.environ: dict[str, object] | None = None
         self.posting = False
+        self.units = 0
+        self.full_s = 0.0
         self._engine = engine
         self._awaited_at_s = 0.0
         self._poll: asyncio.Future[None] | None = None
@@ -214,6 +221,17 @@ class Session:
         if self.sink is not None:
             self.sink.read_all()
 
+    def charge(self, units: int) -> None:
+        """Count what a packet costs beyond its frame."""
+        if self.websocket is not None:
+            self.websocket.charge(units)
+        else:
+            self.units += units
+
+    def overloaded(self) -> None:
+        """End a client that sends more than it may and does not stop."""
+        self.close(CloseReason.OVERLOADED, CloseCode.TRY_AGAIN_LATER)
+
     def slow(self) -> None:
         """Drop a client that does not take what is sent; it comes back and resumes."""
         if self.websocket is not None:
@@ -310,6 +328,9 @@ class Upgrade:
 
     def slow(self) -> None:
         self.socket.abort()
+
+    def overloaded(self) -> None:
+        self.abandon()
 
     def lost(self, code: int | None) -> None:
         if self._session.upgrade is self:

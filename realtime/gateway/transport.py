@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from realtime.gateway.deadlines import Deadlines
+    from realtime.gateway.turns import Turns
 
 HIGH_WATER_BYTES = 1 << 16
 """Unsent bytes from which on a connection is looked at more closely."""
+SLICE_UNITS = 64
+"""Frames (and 4 KiB of them) that one connection has served in one turn of the loop; what it brought besides waits."""
+BURST_S = 1.0
+"""So many seconds' worth of its budget of units a connection may bring at once."""
+OVERDRAWN_S = 5.0
+"""A connection that was kept waiting for so long without a pause of its own is closed as `overloaded`."""
+_SHORTEST_WAIT_S = 0.05
 
 
 class Owner(Protocol):
@@ -32,17 +40,27 @@ class Owner(Protocol):
     def slow(self) -> None:
         """The peer takes too little: over the limit, or no progress in time."""
 
+    def overloaded(self) -> None:
+        """The peer sends more than it may, and does not stop: close."""
+
     def lost(self, code: int | None, /) -> None:
         """The WebSocket is gone; nothing follows. `code`: what the peer gave in its close frame."""
 
 
 class Bounds(Protocol):
-    """What all WebSockets of a gateway share."""
+    """What all WebSockets of a gateway share.
+
+    Attributes:
+        units_per_s: What each may bring in the long run, in frames (and 4 KiB of them), 2 to 4 µs each; what costs more is
+            charged as more (`WebSocket.charge`). Beyond it nothing is read from the connection for the time owed.
+    """
 
     max_message_bytes: int
     unsent_limit_bytes: int
     stalls: Deadlines[WebSocket]
     closings: Deadlines[WebSocket]
+    turns: Turns
+    units_per_s: float
 
 
 class WebSocket(asyncio.Protocol):
@@ -53,7 +71,8 @@ class WebSocket(asyncio.Protocol):
         bounds: Limits and deadlines.
     """
 
-    __slots__ = ("_bounds", "_closing", "_code", "_paused", "_reader", "_stall_at_s", "_transport", "_written", "owner")
+    __slots__ = ("_bounds", "_closing", "_code", "_full_s", "_held", "_paused", "_reader", "_stall_at_s", "_transport", "_units",
+                 "_waited_s", "_written", "owner")  # fmt: skip
 
     def __init__(self, owner: Owner, bounds: Bounds) -> None:
         self.owner = owner
@@ -65,6 +84,10 @@ class WebSocket(asyncio.Protocol):
         self._paused = False
         self._written = 0  # counted only while the peer is behind
         self._stall_at_s = 0.0
+        self._held = False  # nothing is read until its turn comes
+        self._units = 0  # not settled yet
+        self._full_s = 0.0  # when its budget of units is whole again, as in `limits.TokenBucket`
+        self._waited_s = 0.0  # for its budget, since that was whole the last time
 
     def attach(self, transport: asyncio.Transport) -> None:
         """Take over a transport whose upgrade was answered."""
@@ -127,23 +150,87 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
+            # What still comes is dropped, one read a turn.
+            self._hold()
+            self._bounds.turns.add(self)
             return
-        for opcode, payload in self._reader.feed(data):
+        pongs: list[bytes] | None = None
+        reader = self._reader
+        for opcode, payload in reader.feed(data, SLICE_UNITS):
             if self._closing:
                 return
             if opcode <= websocket.BINARY:
+                if pongs is not None:
+                    self.write(b"".join(pongs))
+                    pongs = None
                 self.owner.received(opcode, payload)
             elif opcode == websocket.PING:
-                self.write(websocket.frame(payload, websocket.PONG))
+                pong = websocket.frame(payload, websocket.PONG)
+                if pongs is None:
+                    pongs = [pong]
+                else:
+                    pongs.append(pong)
             elif opcode == websocket.CLOSE:
                 self._code = int.from_bytes(payload[:2], "big") if payload else 1005  # §7.1.5
                 self.owner.read_all()
                 self.close(self._code if payload else CloseCode.NORMAL)
                 return
+        if pongs is not None:
+            self.write(b"".join(pongs))
         self.owner.read_all()
-        violation = self._reader.violation
+        violation = reader.violation
         if violation is not None:
             self.close(violation.code, str(violation))
+            return
+        self._units += reader.units
+        if self._units > SLICE_UNITS or self._held or reader.is_behind:
+            self._settle()
+
+    def charge(self, units: int) -> None:
+        """Count what a message costs beyond its frame; the sender waits for it if it is too much."""
+        self._units += units
+
+    def _settle(self) -> None:
+        """Take the units from the budget, and read on now, in the next turn, or when what is owed is paid."""
+        if self._closing:
+            return
+        now_s = self._bounds.turns.now_s()
+        if self._full_s <= now_s:
+            self._full_s = now_s
+            self._waited_s = 0.0
+        self._full_s += self._units / self._bounds.units_per_s
+        self._units = 0
+        owed_s = self._full_s - now_s - BURST_S
+        if owed_s > 0:
+            owed_s = max(owed_s, _SHORTEST_WAIT_S)
+            self._waited_s += owed_s
+            self._hold()
+            if self._waited_s > OVERDRAWN_S:
+                self.owner.overloaded()  # held: a flood is not read only to be dropped
+            else:
+                self._bounds.turns.later(self, owed_s)
+        elif self._reader.is_behind:
+            self._hold()
+            self._bounds.turns.add(self)
+        else:
+            self._let_go()
+
+    def go_on(self) -> None:
+        """Read on: its turn has come."""
+        if self._reader.is_behind and not self._closing:
+            self.data_received(b"")
+        else:
+            self._let_go()
+
+    def _hold(self) -> None:
+        if not self._held and self._transport is not None:
+            self._held = True
+            self._transport.pause_reading()
+
+    def _let_go(self) -> None:
+        if self._held and self._transport is not None:
+            self._held = False
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -174,6 +261,9 @@ class _Nobody:
 
     def slow(self) -> None:
         """Nothing is written any more."""
+
+    def overloaded(self) -> None:
+        """It is closing."""
 
     def lost(self, code: int | None, /) -> None:
         """Told before."""

@@ -19,6 +19,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTINUATION = 0x0
 _PIECE_BYTES = 1 << 12
+_UNIT_SHIFT = 12
 _FIN, _RSV, _OPCODE, _MASK = 0x80, 0x70, 0x0F, 0x80
 
 
@@ -99,39 +100,59 @@ class Reader:
 
     Attributes:
         violation: What the peer did wrong. Nothing is read any more once it is set.
+        units: What the last `feed` was worth: one for each frame, and one for every 4 KiB of it.
+        is_behind: Whether whole frames may wait that the last `feed` had no budget for.
     """
 
-    __slots__ = ("_head", "_limit_bytes", "_message", "violation")
+    __slots__ = ("_at", "_head", "_limit_bytes", "_message", "is_behind", "units", "violation")
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._head = b""  # the beginning of a frame that says too little yet
+        self._head = b""  # the beginning of a frame that says too little yet, or what there was no budget for
+        self._at = 0  # where that begins
         self._message: _Message | None = None
         self.violation: Violation | None = None
+        self.units = 0
+        self.is_behind = False
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+    def feed(self, data: bytes, budget: int = 1 << 30) -> list[tuple[int, bytes]]:
         """Return what is complete now, as (opcode, payload): text is valid UTF-8, control frames come in between.
 
-        What was whole before a violation is returned too; look at `violation` afterwards.
+        What was whole before a violation is returned too; look at `violation` afterwards. What there was no budget for waits
+        for the next call; look at `is_behind`.
+
+        Args:
+            budget: Units to spend; the last frame may cost more than was left.
         """
         if self.violation is not None:
             return []
         found: list[tuple[int, bytes]] = []
         at = 0
+        left = budget
         try:
-            if self._message is not None and self._message.missing:
+            if self._head:
+                data, at = (self._head + data if data else self._head), self._at
+                self._head, self._at = b"", 0
+            elif self._message is not None and self._message.missing:
                 at = self._go_on(data, 0, found)
-            elif self._head:
-                data, self._head = self._head + data, b""
-            while at < len(data):
+                left -= 1 + (at >> _UNIT_SHIFT)
+            have = len(data)
+            while at < have and left > 0:
                 end = self._plain(data, at, found) or self._frame(data, at, found)
                 if end < 0:
                     self._head = data[at:]
+                    at = have
                     break
+                left -= 1 + (end - at >> _UNIT_SHIFT)
                 at = end
+            self.is_behind = at < have
+            if self.is_behind:
+                self._head, self._at = data, at  # not cut: it would be copied again for every slice
+            self.units = budget - left or 1
         except Violation as violation:
             self.violation = violation
             self._message = None
+            self._head, self._at, self.is_behind = b"", 0, False
         return found
 
     def _plain(self, data: bytes, at: int, found: list[tuple[int, bytes]]) -> int:

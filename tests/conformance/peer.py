@@ -23,6 +23,7 @@ from realtime.gateway.extensions import Extensions
 from realtime.gateway.handshake import switching
 from realtime.gateway.server import Gateway, GatewayConfig
 from realtime.gateway.transport import WebSocket, take_over
+from realtime.gateway.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -125,6 +126,8 @@ class _Bounds:
         self.unsent_limit_bytes = 4 * _MAX_WEBSOCKET_BYTES
         self.stalls = Deadlines[WebSocket](30.0, lambda one, at_s: one.stall_is_due(at_s), loop)
         self.closings = Deadlines[WebSocket](5.0, lambda one, _: one.closing_is_due(), loop)
+        self.turns = Turns(loop)
+        self.units_per_s = 1e9  # a suite may send 4 MiB in fragments of 64 bytes
 
 
 class _WebSocketEcho:
@@ -140,6 +143,9 @@ class _WebSocketEcho:
         """Everything is written at once."""
 
     def slow(self) -> None:
+        self.socket.abort()
+
+    def overloaded(self) -> None:
         self.socket.abort()
 
     def lost(self, code: int | None) -> None:

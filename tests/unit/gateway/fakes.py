@@ -13,6 +13,7 @@ from realtime.gateway.deadlines import Calendar, Deadlines
 from realtime.gateway.extensions import Extensions
 from realtime.gateway.session import CloseReason, Session, Upgrade
 from realtime.gateway.transport import WebSocket
+from realtime.gateway.turns import Turns
 from realtime.gateway.websocket import TEXT, split
 from realtime.limits import Rate
 from realtime.model import Principal, SessionId, User, UserId
@@ -64,6 +65,9 @@ class Loop:
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Handle:
         return self.call_at(self.now_s + delay_s, callback, *args)
 
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
+        return self.call_at(self.now_s, callback, *args)
+
     def advance(self, seconds: float) -> None:
         """Let time pass and run what falls due, each at its time."""
         until_s = self.now_s + seconds
@@ -86,6 +90,7 @@ class Transport(asyncio.Transport):
         self.closed = False
         self.aborted = False
         self.ended = False  # nothing more is written, and what comes is still read
+        self.reading = True
         self.protocol: asyncio.BaseProtocol | None = None
         self._high = self._low = 0
         self._paused = False
@@ -99,6 +104,12 @@ class Transport(asyncio.Transport):
     def texts(self) -> list[bytes]:
         """Every text message written."""
         return [payload for opcode, payload in self.frames if opcode == TEXT]
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
@@ -164,11 +175,13 @@ class Shared:
         self.upgrades_done = 0
         self.max_message_bytes = 1_000
         self.unsent_limit_bytes = 200_000
+        self.units_per_s = 4_000.0
         self.pings = Deadlines[Session](25.0, lambda session, _: session.ping_is_due(), loop.asyncio)
         self.pongs = Deadlines[Session](20.0, lambda session, at_s: session.pong_is_due(at_s), loop.asyncio)
         self.upgrades = Deadlines[Upgrade](10.0, lambda upgrade, _: upgrade.is_due(), loop.asyncio)
         self.stalls = Deadlines[WebSocket](10.0, lambda one, at_s: one.stall_is_due(at_s), loop.asyncio)
         self.closings = Deadlines[WebSocket](5.0, lambda one, _: one.closing_is_due(), loop.asyncio)
+        self.turns = Turns(loop.asyncio)
         self.connects = Deadlines[Connection](10.0, lambda one, at_s: one.connect_is_due(at_s), loop.asyncio)
         self.attachments = Deadlines[Connection](10.0, lambda one, at_s: one.attachments_are_due(at_s), loop.asyncio)
         self.expiries = Calendar[Connection](lambda one: one.expiry_is_due(), self.clock, loop.asyncio)

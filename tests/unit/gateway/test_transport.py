@@ -20,6 +20,7 @@ class Owner:
         self.messages: list[tuple[int, bytes]] = []
         self.reads: list[int] = []
         self.slow_calls = 0
+        self.overloads = 0
         self.losses: list[int | None] = []
 
     def received(self, opcode: int, payload: bytes) -> None:
@@ -30,6 +31,9 @@ class Owner:
 
     def slow(self) -> None:
         self.slow_calls += 1
+
+    def overloaded(self) -> None:
+        self.overloads += 1
 
     def lost(self, code: int | None) -> None:
         self.losses.append(code)

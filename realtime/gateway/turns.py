@@ -1,0 +1,53 @@
+"""Turns: who has brought more than is served at once waits here, and costs the others a bounded time of each turn of the loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+AT_ONCE = 8
+"""So many are served in one turn of the loop, a slice of each: floods take some 5 ms of it, however many they are."""
+
+
+class Waiting(Protocol):
+    """Somebody whose turn will come."""
+
+    def go_on(self) -> None:
+        """Serve one slice. Must not raise."""
+
+
+class Turns:
+    """Serves a few each turn of the loop, in the order in which they came.
+
+    Args:
+        loop: Whose turns they are.
+    """
+
+    __slots__ = ("_is_due", "_loop", "_queue", "now_s")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.now_s = loop.time
+        self._queue: deque[Waiting] = deque()
+        self._is_due = False
+
+    def add(self, one: Waiting) -> None:
+        """Serve a slice of this one in a turn to come."""
+        self._queue.append(one)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._serve)
+
+    def later(self, one: Waiting, delay_s: float) -> None:
+        """The same, not before a time has passed."""
+        self._loop.call_later(delay_s, self.add, one)
+
+    def _serve(self) -> None:
+        for _ in range(min(len(self._queue), AT_ONCE)):
+            self._queue.popleft().go_on()
+        self._is_due = bool(self._queue)
+        if self._is_due:
+            self._loop.call_soon(self._serve)
