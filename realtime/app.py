@@ -121,6 +121,7 @@ class Node:
             health=self._bus_health,
             deaf=metrics.bus_deaf.inc,
             round_trip=metrics.bus_round_trip.observe,
+            loops=self.loops,
         )
         # Presence names this run of the node, not the node: what a killed run left must not be taken for ours.
         this_run = f"{self.id}.{os.urandom(4).hex()}"
@@ -149,6 +150,7 @@ class Node:
             time.time,
             delivered=metrics.delivered,
             repaired=metrics.repaired_from_store,
+            loops=self.loops,
         )
         self.writer = Writer(
             log,

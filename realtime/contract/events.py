@@ -107,7 +107,15 @@ _decode: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 
 def encode_event(event: model.Event) -> bytes:
     """Encode an event as the JSON object that every surface shows."""
-    return _encode(_ON_THE_WIRE[event.kind](event))
+    build = _ON_THE_WIRE.get(event.kind)
+    return _encode(_unknown(event) if build is None else build(event))
+
+
+def _unknown(event: model.Event) -> dict[str, object]:
+    """Build an event of a kind that only a newer node knows: all that it has, under the usual names."""
+    fields = {name: getattr(event, name) for name in model.Event.__struct_fields__}
+    times = {name: None if fields[name] is None else time(fields[name]) for name in ("at", "edited_at", "deleted_at")}
+    return {name: value for name, value in (fields | times).items() if value is not None}
 
 
 def _created(event: model.Event) -> MessageCreated:
@@ -135,9 +143,10 @@ def _by_name(struct: type[RoomEvent]) -> Callable[[model.Event], RoomEvent]:
 
 
 # Created messages are what there is most of: spelled out, they cost a third.
-_ON_THE_WIRE: dict[EventKind, Callable[[model.Event], RoomEvent]] = {
-    kind: _by_name(struct) for kind, struct in STRUCT_BY_KIND.items()
-} | {EventKind.MESSAGE_CREATED: _created}
+_ON_THE_WIRE: dict[str, Callable[[model.Event], RoomEvent]] = {
+    **{kind: _by_name(struct) for kind, struct in STRUCT_BY_KIND.items()},
+    EventKind.MESSAGE_CREATED: _created,
+}
 
 
 def decode_event(json: bytes) -> AnyEvent:

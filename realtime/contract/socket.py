@@ -145,12 +145,15 @@ class Appended(Ok, kw_only=True):
 
 
 class SubscribedRoom(Answer):
-    """One room of a subscribe ack: `events` (all after `since`), or `reset`, or `error`."""
+    """One room of a subscribe ack: `events` (all of (`since`, `head_seq`]), or `reset`, or `error`."""
 
     room: str
-    head_seq: int | None = None
+    head_seq: Annotated[int, Meta(description="The seq after which events follow on this connection.")] | None = None
     role: model.Role | None = None
     events: list[events.AnyEvent] | None = None
+    behind: Annotated[
+        int, Meta(description="How many events are there already behind `head_seq`: they follow as fast as they are read.")
+    ] = 0
     reset: bool = False
     error: Error | None = None
 

@@ -18,6 +18,8 @@ from realtime.gateway.session import CloseReason, Session
 from realtime.gateway.websocket import CloseCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from realtime.gateway.ports import Application, Shared
     from realtime.model import Principal
 
@@ -120,6 +122,11 @@ class Connection:
         pending, self._pending = self._pending, None
         if pending:
             self._session.write(pending[0] if len(pending) == 1 else b"".join(pending))
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Call `reached` once the client has read all that was written so far; never, if the connection ends before."""
+        self.flush()
+        self._session.mark(reached)
 
     def close(self, reason: CloseReason) -> None:
         """End the connection, and tell the client why where it should know."""

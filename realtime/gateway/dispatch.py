@@ -156,6 +156,7 @@ class Dispatch:
         peer.closed = True
         for room in peer.rooms:
             self._feeds.unsubscribe(peer, room)
+        self._feeds.forget(peer)
         peer.rooms.clear()
         peer.waiting.clear()
         self._hub.discard(peer)
@@ -300,7 +301,7 @@ class Dispatch:
         if one.frames is None:
             return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, reset=True)
         events: list[Any] = [msgspec.Raw(self._codec.json(frame)) for frame in one.frames]
-        return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, events=events)
+        return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, events=events, behind=one.behind)
 
     async def _unsubscribe(self, peer: Peer, request: socket.RoomUnsubscribe) -> Finish:
         for one in request.rooms:

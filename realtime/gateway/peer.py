@@ -61,6 +61,13 @@ class Peer:
         self._lost(self, room)
         self.emit("room.removed", socket.RoomRemoved(room=room, reason=_REASONS.get(reason, "left")))
 
+    def reset(self, room: RoomId, head_seq: int) -> None:
+        """Say that events up to `head_seq` are left out."""
+        self.emit("room.reset", socket.RoomReset(room=room, head_seq=head_seq))
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        self.connection.mark(reached)
+
     def presence(self, views: Sequence[View], counts: Sequence[tuple[RoomId, int]], *, snapshot: bool = False) -> None:
         """Tell how watched users are, and how many are there in watched rooms."""
         users = [

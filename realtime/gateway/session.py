@@ -14,6 +14,8 @@ from realtime.gateway.transport import WebSocket
 from realtime.gateway.websocket import CloseCode, frame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from realtime.gateway.deadlines import Deadlines
     from realtime.gateway.turns import Turns
 
@@ -92,8 +94,8 @@ class Session:
         full_s: When the budget of its POSTs is whole again (`limits.Rate`).
     """
 
-    __slots__ = ("_awaited_at_s", "_engine", "_poll", "_queue", "_queued_bytes", "address", "closed", "entered", "environ",
-                 "full_s", "posting", "sid", "sink", "units", "upgrade", "websocket")  # fmt: skip
+    __slots__ = ("_awaited_at_s", "_engine", "_marks", "_poll", "_queue", "_queued_bytes", "address", "closed", "entered",
+                 "environ", "full_s", "posting", "sid", "sink", "units", "upgrade", "websocket")  # fmt: skip
 
     def __init__(self, engine: Engine, sid: str, address: str) -> None:
         self.sid = sid
@@ -109,6 +111,7 @@ class Session:
         self.full_s = 0.0
         self._engine = engine
         self._awaited_at_s = 0.0
+        self._marks: list[Callable[[], None] | None] | None = None  # one for each ping that is not answered; None: a heartbeat
         self._poll: asyncio.Future[None] | None = None
         self._queue: list[bytes] = []  # packets that wait for a poll; an empty deque would cost half a kilobyte each
         self._queued_bytes = 0
@@ -165,6 +168,7 @@ class Session:
             return
         self.closed = True
         self._engine.ended(self, reason)
+        self._marks = None
         if self.upgrade is not None:
             self.upgrade.abandon()
         sink, self.sink = self.sink, None
@@ -177,6 +181,8 @@ class Session:
         """Ask for a sign of life."""
         if not self.closed:
             self._awaited_at_s = self._engine.pongs.add(self)
+            if self._marks is not None:
+                self._marks.append(None)
             self.write(_PING)
 
     def pong_is_due(self, at_s: float) -> None:
@@ -187,6 +193,27 @@ class Session:
             self._queue.clear()
             self._end(CloseReason.PING_TIMEOUT)
             self._wake()
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Call `reached` once the client has read all that was written so far; never, if the session ends before.
+
+        A ping is what every client answers in its turn, behind whatever stands before it: in our buffers, the kernel's, those
+        of proxies, and its own.
+        """
+        if self.closed:
+            return
+        if self._marks is None:
+            self._marks = [None] if self._awaited_at_s else []
+        self._marks.append(reached)
+        self.write(_PING)
+
+    def _answered(self) -> None:
+        """Note the answer to a ping; answers come in the order of the pings."""
+        reached = self._marks.pop(0) if self._marks else None
+        if not self._marks:
+            self._marks = None
+        if reached is not None:
+            reached()
 
     # -- in: what a WebSocket or a POST brought ---------------------------------------------------
 
@@ -203,6 +230,8 @@ class Session:
             if self._awaited_at_s:
                 self._awaited_at_s = 0.0
                 self._engine.pings.add(self)
+            if self._marks is not None:
+                self._answered()
         elif payload == engineio.CLOSE:
             self.close(CloseReason.CLIENT)
         elif kind == engineio.BINARY:

@@ -72,6 +72,7 @@ class Bus:
         health: Called with True and False as the bus comes and goes; with a part of a cluster away it is gone.
         deaf: Called with seconds as the time grows during which some server was not heard.
         round_trip: Called with the seconds that a probe took through Redis and back.
+        loops: Run what runs in the background.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Bus:
         health: Callable[[bool], None] = lambda _healthy: None,
         deaf: Callable[[float], None] = lambda _seconds: None,
         round_trip: Callable[[float], None] = lambda _seconds: None,
+        loops: tasks.Loops | None = None,
     ) -> None:
+        self._loops = loops or tasks.Loops()
         servers = redis_url.parse(url)
         self._sealer = Sealer(keys, sender)
         self._sender = sender
@@ -102,7 +105,7 @@ class Bus:
         self._cluster: Cluster | None = None
         if servers.cluster:
             self._control = [f"{prefix}:control:{{{lane}}}" for lane in range(CONTROL_LANES)]
-            self._cluster = Cluster(servers, self._make_shard, self._rerouted)
+            self._cluster = Cluster(servers, self._make_shard, self._rerouted, self._loops)
         else:
             self._control = [f"{prefix}:control"]
             self._only = self._make_shard(servers.urls[0], False, lambda: self._own)
@@ -118,12 +121,12 @@ class Bus:
         self._beating: asyncio.Task[None] | None = None
         self._was_healthy = False
         self._complained = False
-        self._next_complaint_s = 0.0
+        self._next_complaint_s = self._next_refusal_s = 0.0
         self._unsent = False
 
     def _make_shard(self, url: str, sharded: bool, own: Callable[[], str | None]) -> Shard:
         name = own if not sharded else lambda: None if (tag := own()) is None else f"{self._own}:{{{tag}}}"
-        return Shard(url, sharded=sharded, own=name, probe=self._probe, owner=self)
+        return Shard(url, sharded=sharded, own=name, probe=self._probe, owner=self, loops=self._loops)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -138,7 +141,7 @@ class Bus:
             async with asyncio.timeout(_OPEN_S):
                 while not self.healthy:
                     await asyncio.sleep(0.005)
-        self._beating = asyncio.create_task(self._beat())
+        self._beating = self._loops.start("bus.beat", self._beat)
 
     async def close(self) -> None:
         await tasks.end([self._beating])
@@ -229,14 +232,13 @@ class Bus:
         return next((one for one in lanes if (shard := self._route(one)) is not None and shard.healthy), lanes[0])
 
     async def _beat(self) -> None:
-        """Show the others again and again that they hear this node, and look whether all of them are heard."""
-        while True:
-            if self.state != "away":  # else it would only wait behind what is lost anyway
-                self._put(self._lane_that_lives(), Kind.BEAT, [], Beat.WHOLE if self.healthy else Beat.PARTLY)
-            for _ in range(2):
-                await asyncio.sleep(BEAT_S / 2)
-                self._look_for_peers()
-                self._alone = self._is_alone()
+        """Show the others that they hear this node, and look whether all of them are heard."""
+        if self.state != "away":  # else it would only wait behind what is lost anyway
+            self._put(self._lane_that_lives(), Kind.BEAT, [], Beat.WHOLE if self.healthy else Beat.PARTLY)
+        for _ in range(2):
+            await asyncio.sleep(BEAT_S / 2)
+            self._look_for_peers()
+            self._alone = self._is_alone()
 
     def _is_alone(self) -> bool:
         """Whether nobody is there whom rooms need to be published to.
@@ -418,8 +420,13 @@ class Bus:
             if error.reason in (Refusal.VERSION, Refusal.KEY) and channel.startswith(self._room_prefix):
                 # Perhaps of a newer node: what it says is in the store too.
                 self._receiver.suspect([self._room_of(channel)])
-        except ValueError:
+        except Exception as error:
             self._count_refused(Refusal.CONTENT.value)
+            if not isinstance(error, ValueError) and self._clock() >= self._next_refusal_s:
+                self._next_refusal_s = self._clock() + _COMPLAIN_S
+                logger.error("a message of another node could not be taken; said once a minute", exc_info=error)
+            if channel.startswith(self._room_prefix):
+                self._receiver.suspect([self._room_of(channel)])
 
     def _take(self, shard: Shard, channel: str, found: Envelope) -> None:
         if found.sender != self._sender:

@@ -35,6 +35,7 @@ class Cluster:
         servers: By which the cluster is found.
         make: Makes a shard from its URL, True, and what names a hash tag of it.
         changed: Called when shards or slots are others than before.
+        loops: Run what runs in the background.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Cluster:
         servers: Servers,
         make: Callable[[str, bool, Callable[[], str | None]], Shard],
         changed: Callable[[], None],
+        loops: tasks.Loops,
     ) -> None:
+        self._loops = loops
         self._servers = servers
         self._make = make
         self._changed = changed
@@ -53,7 +56,7 @@ class Cluster:
         self._closing: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        self._task = asyncio.create_task(self._follow())
+        self._task = self._loops.start("bus.slots", self._follow)
 
     async def close(self) -> None:
         await tasks.end([self._task])
@@ -82,16 +85,16 @@ class Cluster:
         self._stale.set()
 
     async def _follow(self) -> None:
-        while True:
-            found = await self._ask()
-            if found is not None:
-                self._apply(found)
-            pause_s = LOOK_S if found is not None and all(shard.healthy for shard in self.shards) else LOOK_AGAIN_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s * random.uniform(0.5, 1.0)):
-                    await self._stale.wait()
-            await asyncio.sleep(_AT_LEAST_S * random.uniform(0.5, 1.0))
-            self._stale.clear()
+        """Ask once, and wait until it is due again."""
+        found = await self._ask()
+        if found is not None:
+            self._apply(found)
+        pause_s = LOOK_S if found is not None and all(shard.healthy for shard in self.shards) else LOOK_AGAIN_S
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s * random.uniform(0.5, 1.0)):
+                await self._stale.wait()
+        await asyncio.sleep(_AT_LEAST_S * random.uniform(0.5, 1.0))
+        self._stale.clear()
 
     async def _ask(self) -> Slots | None:
         """Ask somebody who owns what: those who live first, and whoever the settings name last."""

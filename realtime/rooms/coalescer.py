@@ -64,12 +64,12 @@ class Coalescer(Generic[K, V]):
                 asked = [self._waiting.pop(key) for key in keys]
                 self.loads += 1
                 try:
-                    values = await self._load(keys)
+                    found = list(zip(asked, await self._load(keys), strict=True))
                 except Exception as error:  # noqa: BLE001 - handed to everybody who asked
                     for future in asked:
                         future.set_exception(error)
                 else:
-                    for future, value in zip(asked, values, strict=True):
+                    for future, value in found:
                         future.set_result(value)
         finally:
             self._running = None

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, NewType, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from realtime.model import RoomId, UserId
 
@@ -33,6 +33,12 @@ class Subscriber(Protocol):
 
     def removed(self, room: RoomId, reason: str) -> None: ...
 
+    def reset(self, room: RoomId, head_seq: int) -> None:
+        """Say that events up to `head_seq` are left out, and that those behind it follow."""
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Call `reached` once the client has read all that was written so far; never, if it goes before."""
+
 
 class Departure(NamedTuple):
     """A membership event that ends somebody's entitlement."""
@@ -51,8 +57,8 @@ class Entry(NamedTuple):
 class Feed:
     """The state of one room on this node.
 
-    `subscribers` holds with each the `head_seq` at which their access was read: a departure up to there is no news, they
-    have come back since.
+    `subscribers` are written to; `behind` are entitled too, and are brought up to `position` first (`CatchUp`). Both hold
+    with each the `head_seq` at which their access was read: a departure up to there is no news, they have come back since.
 
     Args:
         room: Its id.
@@ -65,7 +71,7 @@ class Feed:
     """
 
     __slots__ = ("_early", "_early_bytes", "_early_events", "_early_size", "_memory", "_memory_bytes", "_memory_events",
-                 "_memory_size", "departed", "empty_since_s", "position", "room", "subscribers")  # fmt: skip
+                 "_memory_size", "behind", "departed", "empty_since_s", "position", "room", "subscribers")  # fmt: skip
 
     def __init__(
         self,
@@ -80,6 +86,7 @@ class Feed:
         self.room = room
         self.position = position
         self.subscribers: dict[Subscriber, int] = {}
+        self.behind: dict[Subscriber, int] = {}
         self.departed: dict[UserId, int] = {}
         self.empty_since_s: float | None = None
         self._memory: deque[Frame] = deque()  # the frames of (position - len, position]
@@ -177,12 +184,19 @@ class Feed:
         self._memory.clear()
         self._memory_size = 0
 
-    def after(self, seq: int) -> list[Frame] | None:
-        """Return the frames of (seq, position] from memory, or None when memory does not reach back that far."""
-        missing = self.position - seq
-        if missing < 0 or missing > len(self._memory):
-            return None
-        return [self._memory[index] for index in range(len(self._memory) - missing, len(self._memory))]
+    def remembers(self, seq: int) -> bool:
+        """Tell whether memory holds everything in (seq, position]."""
+        return 0 <= self.position - seq <= len(self._memory)
+
+    def after(self, seq: int, limit_bytes: int) -> list[Frame]:
+        """Return from memory the first frames of (seq, position], which it must hold: up to a size, but at least one."""
+        frames: list[Frame] = []
+        for index in range(len(self._memory) - (self.position - seq), len(self._memory)):
+            frames.append(self._memory[index])
+            limit_bytes -= len(self._memory[index])
+            if limit_bytes <= 0:
+                break
+        return frames
 
     def expel(self, user: UserId, reason: str, seq: int) -> None:
         """Stop writing to every subscriber of a user who departed at `seq`, and tell them. Subscriptions being made with
@@ -191,6 +205,7 @@ class Feed:
         self.departed[user] = max(seq, self.departed.pop(user, 0))
         if len(self.departed) > _DEPARTURES_KEPT:
             del self.departed[next(iter(self.departed))]
-        for subscriber in [one for one, read_at in self.subscribers.items() if one.user == user and read_at < seq]:
-            del self.subscribers[subscriber]
-            subscriber.removed(self.room, reason)
+        for receivers in (self.subscribers, self.behind):
+            for subscriber in [one for one, read_at in receivers.items() if one.user == user and read_at < seq]:
+                del receivers[subscriber]
+                subscriber.removed(self.room, reason)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors, tasks
 from realtime.model import EventKind, Role, RoomId, UserId
 from realtime.rooms import policy
+from realtime.rooms.catch_up import CatchUp, Frames
 from realtime.rooms.coalescer import Coalescer
 from realtime.rooms.feed import Departure, Entry, Feed, Frame, Subscriber
 from realtime.rooms.follower import Follower
+from realtime.store.events import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from realtime.model import Event
     from realtime.store.events import EventStore
@@ -26,6 +29,12 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 8
 _TICK_S = 1.0
 _ARRIVED = 1000  # events kept for one feed that is being opened
+ANSWER_BYTES = 1 << 16
+"""Events that an answer to a subscription brings by itself."""
+_RANGES, _ROWS, _QUERY_BYTES = 16, 256, 1 << 19
+"""What is read from the store for one answer, and by one query for several answers: thousands who come back share it."""
+_READERS = 4
+"""Parts that are read from the store at once, over all connections."""
 
 
 class Hints(Protocol):
@@ -74,6 +83,8 @@ class Settings:
     """Between two comparisons, whatever calls for them."""
     compare_events: int = 5000
     """Read by one comparison, over all rooms; the rest follows with the next."""
+    compare_bytes: int = 8 << 20
+    """And how many bytes of them."""
     linger_s: float = 60.0
     linger_feeds: int = 5000
     """Feeds without a subscriber that are kept for those who may come back."""
@@ -81,12 +92,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """The answer for one room: `frames` are all events after `since`; None means reset. Or a refusal."""
+    """The answer for one room: `frames` are all events up to `head_seq`; None means reset. Or a refusal.
+
+    `behind`: how many events follow in parts before the live ones do.
+    """
 
     room: RoomId
     head_seq: int = 0
     role: Role | None = None
     frames: list[Frame] | None = None
+    behind: int = 0
     error: errors.RealtimeError | None = None
 
 
@@ -96,9 +111,7 @@ class _Wanted:
     since: int | None
     feed: Feed | None = None
     access: Access | None = None
-    rows: list[Frame] | None = None  # what memory did not hold: the frames of (since, rows_end]
-    rows_end: int = 0
-    too_far: bool = False
+    page: list[Frame] | None = None  # what memory did not hold: the first frames behind `since`
 
 
 class Feeds:
@@ -113,6 +126,7 @@ class Feeds:
         now: Seconds since the epoch.
         delivered: Called with (events, recipients) after each delivery.
         repaired: Called with the number of events that had to be read from the store, and the age in seconds of the oldest.
+        loops: Run what runs in the background.
     """
 
     def __init__(
@@ -126,7 +140,9 @@ class Feeds:
         *,
         delivered: Callable[[int, int], None] = lambda _events, _recipients: None,
         repaired: Callable[[int, float], None] = lambda _events, _age_s: None,
+        loops: tasks.Loops | None = None,
     ) -> None:
+        self._loops = loops or tasks.Loops()
         self._bus = bus
         self._codec = codec
         self._settings = settings
@@ -137,19 +153,25 @@ class Feeds:
         self._memory_bytes = 0
         self._access = Coalescer[tuple[RoomId, UserId], "Access | None"](rooms.access, 2000)
         self._heads = Coalescer[RoomId, "int | None"](self._load_heads(rooms), 5000)
-        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, repaired, now)
-        self._tick: asyncio.TimerHandle | None = None
+        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, repaired, now, self._loops)
+        self._log = log
+        self._pages = Coalescer[Range, "list[Frame]"](self._load_pages, 50)
+        self._readers = asyncio.Semaphore(_READERS)
+        clock = asyncio.get_running_loop().time
+        wrote = partial(self._wrote, delivered)
+        self._catch_up = CatchUp(self._feeds, self._read_part, settings.resume_events, wrote, clock)
+        self._closing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Start comparing positions with the store, and closing feeds that nobody needs."""
         self._follower.open()
-        self._close_empty()
+        self._closing = self._loops.start("rooms.close_empty", self._close_empty, every_s=_TICK_S)
 
     async def close(self) -> None:
         """Stop what runs in the background."""
-        if self._tick is not None:
-            self._tick.cancel()
+        await tasks.end([self._closing])
         await self._follower.close()
+        await self._catch_up.close()
         await tasks.end(self._opening.values())
 
     def __len__(self) -> int:
@@ -158,7 +180,12 @@ class Feeds:
     @property
     def subscriptions(self) -> int:
         """Rooms that connections receive, added up."""
-        return sum(len(feed.subscribers) for feed in self._feeds.values())
+        return sum(len(feed.subscribers) + len(feed.behind) for feed in self._feeds.values())
+
+    @property
+    def catching_up(self) -> int:
+        """Connections that are behind."""
+        return len(self._catch_up)
 
     @property
     def waiting(self) -> int:
@@ -248,12 +275,11 @@ class Feeds:
             self._memory_bytes -= feed.size_bytes
             feed.forget()
 
-    def _close_empty(self) -> None:
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
+    async def _close_empty(self) -> None:
+        now_s = asyncio.get_running_loop().time()
         empty: list[Feed] = []
         for feed in self._feeds.values():
-            if feed.subscribers:
+            if feed.subscribers or feed.behind:
                 feed.empty_since_s = None
                 continue
             if feed.empty_since_s is None:
@@ -265,7 +291,6 @@ class Feeds:
                 del self._feeds[feed.room]
                 self._memory_bytes -= feed.size_bytes
                 self._bus.unsubscribe(feed.room)
-        self._tick = loop.call_later(_TICK_S, self._close_empty)
 
     # -- who receives -----------------------------------------------------------------------------
 
@@ -274,6 +299,7 @@ class Feeds:
     ) -> list[Subscribed]:
         """Let a connection receive rooms, each from behind `since`, without a gap and without a repeat.
 
+        What an answer does not hold follows in parts once the answer was read (`CatchUp`), and the live events behind it.
         When this returns, the connection is attached; the caller writes the answer before it awaits anything, so that
         live events come behind it.
 
@@ -284,7 +310,9 @@ class Feeds:
 
         Raises:
             Unavailable: when the store does not answer; nothing was attached.
+            Overloaded: when the rooms move too fast, or many answers of this connection are unread.
         """
+        self._catch_up.admit(subscriber)
         wants = [_Wanted(room, since) for room, since in wanted]
         for _ in range(_ATTEMPTS):
             await self._prepare(subscriber.user, wants)
@@ -295,13 +323,28 @@ class Feeds:
                 break
         else:
             raise errors.Overloaded("The room moves faster than it can be read; try again.", retry_after_ms=500)
-        return [self._attach(subscriber, want) for want in wants]
+        left_bytes = ANSWER_BYTES if self._catch_up.admit(subscriber) else 0
+        found = []
+        for want in wants:
+            one = self._attach(subscriber, want, left_bytes)
+            left_bytes -= sum(map(len, one.frames or ()))
+            found.append(one)
+        behind = {one.room: one.head_seq for one in found if one.behind}
+        if behind:
+            self._catch_up.begin(subscriber, behind)
+        return found
 
     def unsubscribe(self, subscriber: Subscriber, room: RoomId) -> None:
         """Stop writing a room to a connection."""
         feed = self._feeds.get(room)
         if feed is not None:
             feed.subscribers.pop(subscriber, None)
+            feed.behind.pop(subscriber, None)
+            self._catch_up.stop(subscriber, room)
+
+    def forget(self, subscriber: Subscriber) -> None:
+        """Forget a connection that has closed and was unsubscribed from its rooms."""
+        self._catch_up.forget(subscriber)
 
     def expel(self, room: RoomId, user: UserId, reason: str, seq: int) -> None:
         """Stop writing a room to every connection of a user on this node, ahead of the event `seq` that says so."""
@@ -322,10 +365,30 @@ class Feeds:
             user, opening + [want for want in entitled if want not in opening and self._departed_since(user, want)]
         )
         await asyncio.gather(*(self._follower.catch_up(want.feed) for want in entitled if want.feed and self._lags(want)))
-        reading = [want for want in entitled if self._must_read(want)]
-        pages = await self._follower.since.get_many([(want.room, want.since or 0) for want in reading])
-        for want, page in zip(reading, pages, strict=True):
-            self._take_page(want, page)
+        reading = list(self._to_read(entitled))
+        pages = await self._pages.get_many([one for _, one in reading])
+        for (want, _), page in zip(reading, pages, strict=True):
+            want.page = page
+
+    @staticmethod
+    def _is_missed(want: _Wanted, resume_events: int) -> bool:
+        """Whether the client missed something that it can be given."""
+        return want.since is not None and want.feed is not None and 0 < want.feed.position - want.since < resume_events
+
+    def _to_read(self, wants: Sequence[_Wanted]) -> Iterator[tuple[_Wanted, Range]]:
+        """Choose what memory does not hold, as far as an answer holds it. Whoever is left out is brought up later."""
+        rows, ranges = _ROWS, _RANGES
+        for want in wants:
+            if not self._is_missed(want, self._settings.resume_events) or want.page is not None:
+                continue
+            assert want.since is not None and want.feed is not None  # _is_missed() saw to it
+            if want.feed.remembers(want.since):
+                continue
+            until = min(want.feed.position, want.since + rows)
+            yield want, Range(want.room, want.since, until)
+            rows, ranges = rows - (until - want.since), ranges - 1
+            if rows <= 0 or ranges <= 0:
+                return
 
     async def _load_access(self, user: UserId, wants: list[_Wanted]) -> None:
         for want, access in zip(wants, await self._access.get_many([(want.room, user) for want in wants]), strict=True):
@@ -337,28 +400,8 @@ class Feeds:
 
     @staticmethod
     def _lags(want: _Wanted) -> bool:
-        """Whether the client has seen, elsewhere, what has not arrived on this node."""
-        if want.since is None or want.feed is None or want.access is None:
-            return False
-        return want.feed.position < want.since <= want.access.head_seq
-
-    def _must_read(self, want: _Wanted) -> bool:
-        if want.since is None or want.feed is None or want.too_far:
-            return False
-        if want.rows is not None:
-            return want.feed.after(want.rows_end) is None
-        return want.feed.after(want.since) is None and want.since <= want.feed.position
-
-    def _take_page(self, want: _Wanted, page: list[Event]) -> None:
-        if len(page) >= self._settings.resume_events:
-            want.too_far = True
-            return
-        entries = [self._entry(self._codec.encode(event)) for event in page]
-        want.rows = [entry.frame for entry in entries]
-        want.rows_end = page[-1].seq if page else want.since or 0
-        if page:
-            # What the store has and the feed not yet goes to everybody now: then both end at the same place.
-            self._offer(want.room, page[0].seq, entries)
+        """Whether something was committed that has not arrived on this node: an answer rests on what the store said."""
+        return want.feed is not None and want.access is not None and want.feed.position < want.access.head_seq
 
     def _is_ready(self, user: UserId, want: _Wanted) -> bool:
         if _refusal(want.access) is not None:
@@ -366,23 +409,42 @@ class Feeds:
         if want.feed is None or self._feeds.get(want.room) is not want.feed:
             want.feed = None
             return False
-        return not self._departed_since(user, want) and not self._lags(want) and not self._must_read(want)
+        return not self._departed_since(user, want) and not self._lags(want)
 
-    def _attach(self, subscriber: Subscriber, want: _Wanted) -> Subscribed:
+    def _attach(self, subscriber: Subscriber, want: _Wanted, limit_bytes: int) -> Subscribed:
         refusal = _refusal(want.access)
         if refusal is not None:
             return Subscribed(want.room, error=refusal)
         assert want.feed is not None and want.access is not None  # _is_ready() saw to it
-        want.feed.subscribers[subscriber] = want.access.head_seq
-        return Subscribed(want.room, want.feed.position, want.access.role, self._missed(want.feed, want))
+        feed, access = want.feed, want.access
+        self.unsubscribe(subscriber, want.room)
+        frames: list[Frame] | None = []
+        if self._is_missed(want, self._settings.resume_events):
+            assert want.since is not None  # _is_missed() saw to it
+            frames = self._missed(feed, want, limit_bytes)
+            reached = want.since + len(frames)
+            if reached < feed.position:
+                feed.behind[subscriber] = access.head_seq
+                return Subscribed(want.room, reached, access.role, frames, feed.position - reached)
+        elif want.since is not None and want.since != feed.position:
+            frames = None  # too far behind, or ahead of us: a database that was restored
+        feed.subscribers[subscriber] = access.head_seq
+        return Subscribed(want.room, feed.position, access.role, frames)
 
     @staticmethod
-    def _missed(feed: Feed, want: _Wanted) -> list[Frame] | None:
-        if want.since is None:
-            return []
-        if want.rows is not None:
-            return want.rows + (feed.after(want.rows_end) or [])
-        return feed.after(want.since)  # None: the client is ahead of us, or memory does not reach: reset
+    def _missed(feed: Feed, want: _Wanted, limit_bytes: int) -> list[Frame]:
+        assert want.since is not None  # the caller looked
+        frames: list[Frame] = []
+        if limit_bytes <= 0:
+            return frames
+        for frame in want.page or ():
+            frames.append(frame)
+            limit_bytes -= len(frame)
+            if limit_bytes <= 0:
+                return frames
+        if feed.remembers(want.since + len(frames)):
+            frames += feed.after(want.since + len(frames), limit_bytes)
+        return frames
 
     async def _open(self, room: RoomId) -> Feed:
         feed = self._feeds.get(room)
@@ -417,6 +479,24 @@ class Feeds:
         return feed
 
     # -- loads ------------------------------------------------------------------------------------
+
+    async def _load_pages(self, ranges: Sequence[Range]) -> Sequence[list[Frame]]:
+        """Read what answers may bring, a bounded number of rows and bytes in one query."""
+        found: list[list[Frame]] = []
+        for start in range(0, len(ranges), _RANGES):
+            # Where a query is full, the rest of its ranges is empty: these rooms are brought up later.
+            pages = await self._log.pages(ranges[start : start + _RANGES], ANSWER_BYTES, _QUERY_BYTES)
+            found += [[self._codec.encode(event) for event in page.events] for page in pages]
+        return found
+
+    async def _read_part(self, ranges: Sequence[Range], limit_bytes: int) -> list[Frames]:
+        async with self._readers:
+            pages = await self._log.pages(ranges, limit_bytes, limit_bytes)
+        return [Frames([self._codec.encode(event) for event in page.events], page.more) for page in pages]
+
+    @staticmethod
+    def _wrote(delivered: Callable[[int, int], None], count: int) -> None:
+        delivered(count, 1)
 
     @staticmethod
     def _load_heads(rooms: RoomStore) -> Callable[[Sequence[RoomId]], Awaitable[Sequence[int | None]]]:

@@ -7,16 +7,16 @@ are compared now and then, and every second for rooms that the bus does not brin
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors, tasks
 from realtime.rooms.coalescer import Coalescer
+from realtime.store.events import Page, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from realtime.model import Event, RoomId
     from realtime.rooms.feed import Feed
@@ -29,16 +29,18 @@ HOLE_PATIENCE_S = 0.05
 RETRY_S = (1.0, 4.0)
 """Pause before asking a store again that did not answer: the first, and the longest."""
 _OFFERED_AT_ONCE = 500  # events written out before others get their turn of the loop
+_PAGE_BYTES = 1 << 20
+"""Read of one room at a time, and twice as much of all in one query."""
 
 
 class Log(Protocol):
     """What a follower reads. Raises Unavailable."""
 
-    async def since(self, positions: Sequence[tuple[RoomId, int]], limit: int, /) -> Sequence[list[Event]]: ...
+    async def pages(self, ranges: Sequence[Range], range_bytes: int, all_bytes: int, /) -> Sequence[Page]: ...
 
     async def missing(
-        self, positions: Sequence[tuple[RoomId, int]], per_room: int, in_all: int, /
-    ) -> Sequence[tuple[int, list[Event]]]: ...
+        self, positions: Sequence[tuple[RoomId, int]], per_room: int, in_all: int, all_bytes: int, /
+    ) -> tuple[Sequence[tuple[int, list[Event]]], bool]: ...
 
 
 class Hears(Protocol):
@@ -62,6 +64,7 @@ class Follower:
         settings: Bounds and pauses.
         repaired: Called with the number of events that had to be read, and the age in seconds of the oldest of them.
         now: Seconds since the epoch.
+        loops: Run what runs in the background.
     """
 
     def __init__(
@@ -73,7 +76,9 @@ class Follower:
         settings: Settings,
         repaired: Callable[[int, float], None],
         now: Callable[[], float],
+        loops: tasks.Loops,
     ) -> None:
+        self._loops = loops
         self._feeds = feeds
         self._log = log
         self._bus = bus
@@ -82,11 +87,14 @@ class Follower:
         self._repaired = repaired
         self._now = now
         self._clock = asyncio.get_running_loop().time
-        self.since = Coalescer["tuple[RoomId, int]", "list[Event]"](self._load_since(), 50)
+        self._pages = Coalescer[Range, Page](self._load_pages, 50)
         self._called = asyncio.Event()
         self._all = False
         self._suspects: dict[RoomId, None] = {}
         self._last_s = float("-inf")  # when the last comparison began
+        self._not_before_s = float("-inf")  # after one that failed
+        self._retry_s = RETRY_S[0]
+        self._complain_from_s = float("-inf")
         self._full_due_s = self._next_full_s()
         self._repairing: set[RoomId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +102,7 @@ class Follower:
 
     def open(self) -> None:
         """Start comparing."""
-        self._spawn(self._run())
+        self._tasks.add(self._loops.start("rooms.reconcile", self._reconcile, every_s=self._pause_s, called=self._called))
 
     async def close(self) -> None:
         """Stop what runs in the background."""
@@ -133,8 +141,11 @@ class Follower:
     async def _mend(self, feed: Feed) -> None:
         try:
             await self.catch_up(feed)
-        except errors.Unavailable:
-            self.suspect([feed.room])  # tried again when the next comparison gets through
+        except Exception as error:
+            if not isinstance(error, errors.Unavailable) and self._clock() >= self._complain_from_s:
+                self._complain_from_s = self._clock() + tasks.COMPLAIN_S
+                logger.error("what a room misses could not be read; said once a minute", exc_info=error)
+            self.suspect([feed.room])
             return
         finally:
             self._repairing.discard(feed.room)
@@ -151,12 +162,12 @@ class Follower:
         """
         while self._is_open(feed):
             waiting, before = feed.early(), feed.position
-            events = await self.since.get((feed.room, before))
-            if not events:
+            page = await self._pages.get(Range(feed.room, before, before + self._settings.resume_events))
+            if page.events:
+                self._deliver(feed, page.events)
+            elif not page.more:
                 self._forget_phantoms(feed, waiting, before)
-                return
-            self._deliver(feed, events)
-            if len(events) < self._settings.resume_events or feed.position == before:
+            if not page.more or (page.events and feed.position == before):
                 return
 
     async def compare(self, rooms: Iterable[RoomId]) -> None:
@@ -171,24 +182,33 @@ class Follower:
         waiting = [(feed.early(), feed.position) for feed in feeds]
         per_room, in_all = self._settings.resume_events, self._settings.compare_events
         self._last_s = self._clock()
-        found = await self._log.missing([(feed.room, feed.position) for feed in feeds], per_room, in_all)
+        found, cut = await self._log.missing(
+            [(feed.room, feed.position) for feed in feeds], per_room, in_all, self._settings.compare_bytes
+        )
         read = 0
         behind = set()
+        failure: Exception | None = None
         for index, events in found:
             feed = feeds[index]
             behind.add(index)
-            self._deliver(feed, events)
+            try:
+                self._deliver(feed, events)
+            except Exception as error:  # noqa: BLE001 - raised when the other rooms have theirs
+                failure = error
             if len(events) >= per_room:
                 self.suspect([feed.room])
             read += len(events)
             if read % _OFFERED_AT_ONCE < len(events):
                 await asyncio.sleep(0)
-        if read >= in_all:
-            self.suspect(feed.room for index, feed in enumerate(feeds) if index not in behind)
-            return
-        for index, feed in enumerate(feeds):
-            if index not in behind:
-                self._forget_phantoms(feed, *waiting[index])
+        if cut:
+            last = [feeds[found[-1][0]].room] if found else []
+            self.suspect([*last, *(feed.room for index, feed in enumerate(feeds) if index not in behind)])
+        else:
+            for index, feed in enumerate(feeds):
+                if index not in behind:
+                    self._forget_phantoms(feed, *waiting[index])
+        if failure is not None:
+            raise failure
 
     def _deliver(self, feed: Feed, events: list[Event]) -> None:
         if not self._is_open(feed):
@@ -211,32 +231,28 @@ class Follower:
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        retry_s = RETRY_S[0]
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s()):
-                    await self._called.wait()
-            # A moment in which several calls become one, and never two queries in one second.
-            earliest_s = self._last_s + self._settings.compare_least_s
-            await asyncio.sleep(max(random.uniform(0.01, 0.05), earliest_s - self._clock()))
-            self._called.clear()
-            everything = self._all or self._clock() >= self._full_due_s
-            rooms = self._choose(everything)
-            self._all = False
-            self._suspects.clear()
-            try:
-                await self.compare(rooms)
-            except errors.Unavailable:
-                # Nodes that lost the same database must not come back to it in step.
-                await asyncio.sleep(retry_s * random.uniform(0.5, 1.5))
-                retry_s = min(retry_s * 2, RETRY_S[1])
-                self._all = self._all or everything
-                self.suspect(rooms)
-            else:
-                retry_s = RETRY_S[0]
-                if everything:
-                    self._full_due_s = self._next_full_s()
+    async def _reconcile(self) -> None:
+        """Compare what is due."""
+        # A moment in which several calls become one, and never two queries in one second.
+        earliest_s = max(self._last_s + self._settings.compare_least_s, self._not_before_s)
+        await asyncio.sleep(max(random.uniform(0.01, 0.05), earliest_s - self._clock()))
+        self._called.clear()
+        everything = self._all or self._clock() >= self._full_due_s
+        rooms = self._choose(everything)
+        self._all = False
+        self._suspects.clear()
+        try:
+            await self.compare(rooms)
+        except Exception:
+            # Nodes that lost the same database must not come back to it in step.
+            self._not_before_s = self._clock() + self._retry_s * random.uniform(0.5, 1.5)
+            self._retry_s = min(self._retry_s * 2, RETRY_S[1])
+            self._all = self._all or everything
+            self.suspect(rooms)
+            raise
+        self._retry_s = RETRY_S[0]
+        if everything:
+            self._full_due_s = self._next_full_s()
 
     def _choose(self, everything: bool) -> list[RoomId]:
         if everything:
@@ -255,18 +271,10 @@ class Follower:
     def _next_full_s(self) -> float:
         return self._clock() + self._settings.compare_s * random.uniform(0.8, 1.2)
 
-    def _load_since(self) -> Callable[[Sequence[tuple[RoomId, int]]], Awaitable[Sequence[list[Event]]]]:
-        async def load(keys: Sequence[tuple[RoomId, int]]) -> Sequence[list[Event]]:
-            return await self._log.since(keys, self._settings.resume_events)
-
-        return load
+    async def _load_pages(self, ranges: Sequence[Range]) -> Sequence[Page]:
+        return await self._log.pages(ranges, _PAGE_BYTES, 2 * _PAGE_BYTES)
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("feed task failed", exc_info=task.exception())
+        task.add_done_callback(self._tasks.discard)

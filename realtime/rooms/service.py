@@ -11,7 +11,7 @@ from realtime.contract.events import encode_event
 from realtime.model import Ban, Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
 from realtime.rooms import policy
 from realtime.rooms.writer import Append, Committed, Writer
-from realtime.store.events import MAX_SEQ
+from realtime.store.events import MAX_SEQ, Range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from realtime.rooms.feeds import Feeds
     from realtime.store.events import EventStore
     from realtime.store.rooms import LockedRoom, RoomStore
+
+
+PAGE_BYTES = 1 << 19
+"""At which a page of history or of events ends; one that it would cut is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,26 +348,29 @@ class Rooms:
             raise errors.InvalidRequest("Give one of before, after and around.")
         found = await self._readable(user, room)
         if after is not None:
-            newer = await self._log.messages_after(found.id, after, limit + 1)
-            older = await self._log.messages_before(found.id, newer[0].seq if newer else MAX_SEQ, 1)
-            return MessagePage(newer[:limit], found.head_seq, bool(older), len(newer) > limit)
+            newer = await self._log.messages_after(found.id, after, limit, PAGE_BYTES)
+            first = newer.events[0].seq if newer.events else MAX_SEQ
+            older = await self._log.messages_before(found.id, first, 1, PAGE_BYTES)
+            return MessagePage(newer.events, found.head_seq, bool(older.events), newer.more)
         if around is not None:
             half = limit // 2
-            older = await self._log.messages_before(found.id, around, half + 1)
-            newer = await self._log.messages_after(found.id, around - 1, limit - half + 1)
-            page = older[-half:] if half else []
-            return MessagePage(page + newer[: limit - half], found.head_seq, len(older) > len(page), len(newer) > limit - half)
-        older = await self._log.messages_before(found.id, before or MAX_SEQ, limit + 1)
-        page = older[-limit:]
-        has_after = before is not None and bool(await self._log.messages_after(found.id, before - 1, 1))
-        return MessagePage(page, found.head_seq, len(older) > limit, has_after)
+            older = await self._log.messages_before(found.id, around, max(half, 1), PAGE_BYTES // 2)
+            newer = await self._log.messages_after(found.id, around - 1, limit - half, PAGE_BYTES // 2)
+            before_it = older.events if half else []
+            has_before = older.more or len(older.events) > len(before_it)
+            return MessagePage(before_it + newer.events, found.head_seq, has_before, newer.more)
+        older = await self._log.messages_before(found.id, before or MAX_SEQ, limit, PAGE_BYTES)
+        has_after = before is not None and bool((await self._log.messages_after(found.id, before - 1, 1, PAGE_BYTES)).events)
+        return MessagePage(older.events, found.head_seq, older.more, has_after)
 
     async def events(self, user: UserId, room: str, since: int, limit: int) -> EventPage:
-        """Read events of every kind behind `since`, ascending."""
+        """Read events of every kind behind `since`, ascending; one at least, if there is one."""
         found = await self._readable(user, room)
-        [events] = await self._log.since([(found.id, since)], limit + 1)
-        head_seq = max(found.head_seq, events[-1].seq if events else 0)
-        return EventPage([encode_event(event) for event in events[:limit]], head_seq, len(events) > limit)
+        [page] = await self._log.pages([Range(found.id, since, since + limit + 1)], PAGE_BYTES, PAGE_BYTES)
+        events = page.events[:limit]
+        last = events[-1].seq if events else 0
+        has_more = len(page.events) > limit or 0 < last < found.head_seq
+        return EventPage([encode_event(event) for event in events], max(found.head_seq, last), has_more)
 
 
 def _seen(locked: LockedRoom | None) -> tuple[RoomKind | None, Role | None]:

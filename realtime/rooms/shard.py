@@ -80,12 +80,21 @@ class Shard:
         own: Names a channel of this server on which only this node listens; None while it has no slot.
         probe: Makes the payload of a probe from the channel and the probe's number.
         owner: Is told.
+        loops: Run what runs in the background.
     """
 
     def __init__(
-        self, url: str, *, sharded: bool, own: Callable[[], str | None], probe: Callable[[str, int], bytes], owner: Owner
+        self,
+        url: str,
+        *,
+        sharded: bool,
+        own: Callable[[], str | None],
+        probe: Callable[[str, int], bytes],
+        owner: Owner,
+        loops: tasks.Loops,
     ) -> None:
         self._url = url
+        self._loops = loops
         self._own_name = own
         self._make_probe = probe
         self._owner = owner
@@ -101,7 +110,10 @@ class Shard:
         self._outbox: deque[Item] = deque()
         self._filled = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._sending: AbstractConnection | None = None
+        self._pause_s = _PAUSE_S[0]
         self._clock = asyncio.get_running_loop().time
+        self._looked_s = self._clock()
         self._number = 0  # of the last probe
         self._sent_s: dict[int, float] = {}
         self._confirmed = asyncio.Event()
@@ -113,11 +125,18 @@ class Shard:
 
     def open(self) -> None:
         """Connect in the background, now and whenever it is lost."""
-        self._tasks = [asyncio.create_task(one) for one in (self._receive(), self._send(), self._watch())]
+        self._looked_s = self._clock()
+        self._tasks = [
+            self._loops.start("bus.receive", self._receive, hung_s=None),
+            self._loops.start("bus.send", self._send, called=self._filled),
+            self._loops.start("bus.watch", self._watch),
+        ]
 
     async def close(self) -> None:
         """End its connections."""
         await tasks.end(self._tasks)
+        if self._sending is not None:
+            await _disconnect(self._sending)
 
     # -- channels ---------------------------------------------------------------------------------
 
@@ -151,23 +170,21 @@ class Shard:
         self._filled.set()
 
     async def _send(self) -> None:
-        connection = redis_url.connection(self._url)
+        """Publish some of what waits."""
+        batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), _BATCH))]
+        if self._outbox:
+            self._filled.set()
+        connection = self._sending = self._sending or redis_url.connection(self._url)
         try:
-            while True:
-                await self._filled.wait()
-                batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), _BATCH))]
-                if not self._outbox:
-                    self._filled.clear()
-                try:
-                    async with asyncio.timeout(DEAF_S):
-                        await self._send_batch(connection, batch)
-                except FAILURES as error:
-                    await _disconnect(connection)
-                    self._owner.dropped(len(batch))
-                    self._lost(error)
-                    await asyncio.sleep(_jittered(_PAUSE_S[0]))
-        finally:
+            async with asyncio.timeout(DEAF_S):
+                await self._send_batch(connection, batch)
+        except Exception as error:
             await _disconnect(connection)
+            self._owner.dropped(len(batch))
+            self._lost(error)
+            await asyncio.sleep(_jittered(_PAUSE_S[0]))
+            if not isinstance(error, FAILURES):
+                raise
 
     async def _send_batch(self, connection: AbstractConnection, batch: list[Item]) -> None:
         """Publish everything in one write; take each answer off the batch, so that what is left is what was not sent."""
@@ -185,16 +202,17 @@ class Shard:
     # -- in ---------------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
-        pause_s = _PAUSE_S[0]
-        while True:
-            try:
-                await self._listen()
-            except (OutOfStep, *FAILURES) as error:
-                if self.healthy:
-                    pause_s = _PAUSE_S[0]
-                self._lost(error)
-            await asyncio.sleep(_jittered(pause_s))
-            pause_s = min(pause_s * 2, _PAUSE_S[1])
+        """Listen until the connection is lost, and pause before the next."""
+        try:
+            await self._listen()
+        except Exception as error:
+            if self.healthy:
+                self._pause_s = _PAUSE_S[0]
+            self._lost(error)
+            if not isinstance(error, (OutOfStep, *FAILURES)):
+                raise
+        pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _PAUSE_S[1])
+        await asyncio.sleep(_jittered(pause_s))
 
     async def _listen(self) -> None:
         own = self._own_name()
@@ -292,30 +310,29 @@ class Shard:
     # -- probes -----------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        last_s = self._clock()
-        while True:
-            self._number += 1
-            self._sent_s[self._number] = self._clock()
-            self._sent_s.pop(self._number - 100, None)
-            if self._own:
-                self.put(Item(self._own, self._make_probe(self._own, self._number)))
-            self._check_due = True
-            self._changed.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_S):
-                    await self._confirmed.wait()  # a new connection waits for nothing but a probe now
-            self._confirmed.clear()
-            now_s = self._clock()
-            silent_s = now_s - self._heard_s
-            if self.healthy and silent_s > SUSPECT_S:
-                self._lost(TimeoutError())
-            if not self.healthy:
-                self._owner.silent(now_s - last_s)
-            last_s = now_s
-            if silent_s > DEAF_S and self._connection is not None and self._initial is not None and not self._initial:
-                # It answers and yet brings no probe: another connection may.
-                self._heard_s = now_s
-                await _disconnect(self._connection)
+        """Send a probe, and look what came back of those before."""
+        self._number += 1
+        self._sent_s[self._number] = self._clock()
+        self._sent_s.pop(self._number - 100, None)
+        if self._own:
+            self.put(Item(self._own, self._make_probe(self._own, self._number)))
+        self._check_due = True
+        self._changed.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_S):
+                await self._confirmed.wait()  # a new connection waits for nothing but a probe now
+        self._confirmed.clear()
+        now_s = self._clock()
+        silent_s = now_s - self._heard_s
+        last_s, self._looked_s = self._looked_s, now_s
+        if self.healthy and silent_s > SUSPECT_S:
+            self._lost(TimeoutError())
+        if not self.healthy:
+            self._owner.silent(now_s - last_s)
+        if silent_s > DEAF_S and self._connection is not None and self._initial is not None and not self._initial:
+            # It answers and yet brings no probe: another connection may.
+            self._heard_s = now_s
+            await _disconnect(self._connection)
 
     def probe_heard(self, number: int) -> None:
         """A probe of this node came back; an old one, which somebody may have repeated, counts for nothing."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 import msgspec
 
 from realtime.errors import NotStorable, RealtimeError
-from realtime.model import Event, EventKind, Role, RoomId, UserId
+from realtime.model import Event, EventKind, RoomId, UserId
 from realtime.store import queries
 from realtime.store.pool import Refused
 from realtime.store.sqlstate import may_be_one_row
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from realtime.store.pool import Database
 
 _SQL = queries.load("events")
+_KINDS: dict[str, str] = {kind.value: kind for kind in EventKind}
 MAX_SEQ = 2**63 - 1
 MAX_EDITS = 1_000
 """Of one message. Each edit is an event that stays in the log, and a text to erase when the message is deleted."""
@@ -77,6 +78,21 @@ class BatchRefused(Exception):
     def __init__(self, error: RealtimeError) -> None:
         super().__init__(error.code)
         self.error = error
+
+
+class Range(NamedTuple):
+    """Events (since, until] of a room."""
+
+    room: RoomId
+    since: int
+    until: int
+
+
+class Page(NamedTuple):
+    """Events of one room, ascending. `more`: it was cut, and others may follow (or, read downwards, come before)."""
+
+    events: list[Event]
+    more: bool
 
 
 class EventStore:
@@ -147,58 +163,94 @@ class EventStore:
             lock_s=lock_s,
         )
 
-    async def since(self, positions: Sequence[tuple[RoomId, int]], limit: int) -> list[list[Event]]:
-        """Read what follows each position, at most `limit` events for each, in one query."""
-        found: list[list[Event]] = [[] for _ in positions]
-        rows = await self._database.fetch(_SQL.since, [room for room, _ in positions], [seq for _, seq in positions], limit)
-        for row in rows:
-            found[row["ord"] - 1].append(_event(row))
-        return found
+    async def pages(self, ranges: Sequence[Range], range_bytes: int, all_bytes: int) -> list[Page]:
+        """Read the first events of ranges of rooms, in one query.
 
-    async def missing(self, positions: Sequence[tuple[RoomId, int]], per_room: int, in_all: int) -> list[tuple[int, list[Event]]]:
+        Args:
+            ranges: What is wanted of rooms.
+            range_bytes: Where to stop in one range; about the size of the events as they are sent.
+            all_bytes: Where to stop over all. One event is always read.
+
+        Returns:
+            A page for each range, in the same order.
+        """
+        rows = await self._database.fetch(
+            _SQL.pages,
+            [one.room for one in ranges],
+            [one.since for one in ranges],
+            [one.until for one in ranges],
+            range_bytes,
+            all_bytes,
+        )
+        pages, read = [], 0
+        by_range = {number: list(group) for number, group in itertools.groupby(rows, key=lambda row: int(row["ord"]))}
+        for number, wanted in enumerate(ranges, 1):
+            group = by_range.get(number, [])
+            size = sum(int(row["size"]) for row in group)
+            read += size
+            events = [_event(row) for row in group]
+            reached = events[-1].seq if events else wanted.since
+            pages.append(Page(events, reached >= wanted.until or size >= range_bytes or read >= all_bytes))
+        return pages
+
+    async def missing(
+        self, positions: Sequence[tuple[RoomId, int]], per_room: int, in_all: int, all_bytes: int
+    ) -> tuple[list[tuple[int, list[Event]]], bool]:
         """Read what rooms have beyond these positions, for any number of rooms in one query.
 
         Args:
             positions: Each room once, and a seq.
             per_room: Events of one room at most.
             in_all: Rooms are taken in their order until so many events are reached; the rest is left out.
+            all_bytes: And until so many bytes are reached, also in the middle of a room.
 
         Returns:
-            For each room that is ahead of its position: its index in `positions`, and the events, ascending.
+            For each room that is ahead of its position: its index in `positions`, and the events, ascending. And whether
+            something was left out.
         """
         rows = await self._database.fetch(
-            _SQL.missing, [room for room, _ in positions], [seq for _, seq in positions], per_room, in_all
+            _SQL.missing, [room for room, _ in positions], [seq for _, seq in positions], per_room, in_all, all_bytes
         )
-        return [
+        found = [
             (number - 1, [_event(row) for row in group])
             for number, group in itertools.groupby(rows, key=lambda row: int(row["ord"]))
         ]
+        return found, len(rows) >= in_all or sum(int(row["size"]) for row in rows) >= all_bytes
 
     async def erase(self) -> bool:
         """Erase some texts of edits whose message was deleted. False: there were none that nobody else works on."""
         row = await self._database.fetchrow(_SQL.erase, ERASE_AT_ONCE)
         return row is not None and bool(row["worked"])
 
-    async def messages_before(self, room: RoomId, seq: int, limit: int) -> list[Event]:
-        """Read the `limit` last created messages below `seq`, ascending."""
-        return [_event(row) for row in reversed(await self._database.fetch(_SQL.messages_before, room, seq, limit))]
+    async def messages_before(self, room: RoomId, seq: int, limit: int, limit_bytes: int) -> Page:
+        """Read the last created messages below `seq`, ascending, at least one; `more` when there are others before them."""
+        return _messages(
+            await self._database.fetch(_SQL.messages_before, room, seq, limit + 1, limit_bytes), limit, limit_bytes, -1
+        )
 
-    async def messages_after(self, room: RoomId, seq: int, limit: int) -> list[Event]:
-        """Read the `limit` first created messages above `seq`, ascending."""
-        return [_event(row) for row in await self._database.fetch(_SQL.messages_after, room, seq, limit)]
+    async def messages_after(self, room: RoomId, seq: int, limit: int, limit_bytes: int) -> Page:
+        """Read the first created messages above `seq`, ascending, at least one; `more` when there may be others behind them."""
+        return _messages(
+            await self._database.fetch(_SQL.messages_after, room, seq, limit + 1, limit_bytes), limit, limit_bytes, 1
+        )
+
+
+def _messages(rows: Sequence[asyncpg.Record], limit: int, limit_bytes: int, direction: int) -> Page:
+    more = len(rows) > limit or sum(int(row["size"]) for row in rows) >= limit_bytes
+    return Page([_event(row) for row in rows[:limit]][::direction], more)
 
 
 def _event(row: asyncpg.Record) -> Event:
     return Event(
         room=RoomId(str(row["room"])),
         seq=row["seq"],
-        kind=EventKind(row["kind"]),
+        kind=_KINDS.get(row["kind"], row["kind"]),
         actor=UserId(str(row["actor"])),
         at=row["at"],
         client_id=row["client_id"],
         target=row["target"],
         user=UserId(str(row["user_id"])) if row["user_id"] else None,
-        role=Role(row["role"]) if row["role"] else None,
+        role=row["role"],
         body=row["body"],
         edited_at=row["edited_at"],
         deleted_at=row["deleted_at"],

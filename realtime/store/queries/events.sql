@@ -23,24 +23,35 @@ WITH job AS (
 )
 SELECT EXISTS (SELECT FROM job) AS worked
 
--- name: since
--- What follows a position, for many rooms at once; at most $3 events of each. An edit of a deleted message shows no text,
--- whether it was erased already or not.
-SELECT w.ord, e.room, e.seq, e.kind, e.actor, e.at, e.client_id, e.target, e.user_id, e.role, e.edited_at, e.deleted_at,
+-- name: pages
+-- What follows positions: of each range (since, until] its first events, up to $4 bytes of one range and $5 of all; one event
+-- is always read. Numbers are dense, so a range is a number of rows too. The length of a text is known without reading it.
+-- An edit of a deleted message shows no text, whether it was erased already or not.
+SELECT p.ord, p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.edited_at,
+       p.deleted_at,
        CASE
-           WHEN e.kind = 'message.edited'
-                AND EXISTS (SELECT FROM events t WHERE t.room = e.room AND t.seq = e.target AND t.deleted_at IS NOT NULL)
-           THEN '' ELSE e.body
+           WHEN p.kind = 'message.edited'
+                AND EXISTS (SELECT FROM events t WHERE t.room = p.room AND t.seq = p.target AND t.deleted_at IS NOT NULL)
+           THEN '' ELSE p.body
        END AS body
-FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (room, since, ord)
-CROSS JOIN LATERAL (
-    SELECT * FROM events WHERE events.room = w.room AND events.seq > w.since ORDER BY events.seq LIMIT $3
-) e
-ORDER BY w.ord, e.seq
+FROM (
+    SELECT w.ord, e.*, sum(e.size) OVER (PARTITION BY w.ord ORDER BY e.seq) AS in_range, sum(e.size) OVER (ORDER BY w.ord, e.seq) AS in_all
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (room, since, until, ord)
+    CROSS JOIN LATERAL (
+        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) AS size
+        FROM events
+        WHERE events.room = w.room AND events.seq > w.since AND events.seq <= w.until
+        ORDER BY events.seq
+        LIMIT w.until - w.since
+    ) e
+) p
+WHERE p.in_range - p.size < $4 AND p.in_all - p.size < $5
+ORDER BY p.ord, p.seq
 
 -- name: missing
 -- What many rooms have beyond positions, in one query: nothing for those that are level. At most $3 events of each room;
--- rooms are taken in their order until $4 events are reached. Numbers are dense, so what is missing is known before it is read.
+-- rooms are taken in their order until $4 events or $5 bytes are reached. Numbers are dense, so what is missing is known before
+-- it is read.
 WITH behind AS (
     SELECT w.ord, w.room, w.position, least(r.head_seq - w.position, $3) AS count
     FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (room, position, ord)
@@ -49,29 +60,56 @@ WITH behind AS (
 ), counted AS (
     SELECT b.*, sum(b.count) OVER (ORDER BY b.ord) - b.count AS before FROM behind b
 )
-SELECT c.ord, e.room, e.seq, e.kind, e.actor, e.at, e.client_id, e.target, e.user_id, e.role, e.edited_at, e.deleted_at,
+SELECT p.ord, p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.edited_at,
+       p.deleted_at,
        CASE
-           WHEN e.kind = 'message.edited'
-                AND EXISTS (SELECT FROM events t WHERE t.room = e.room AND t.seq = e.target AND t.deleted_at IS NOT NULL)
-           THEN '' ELSE e.body
+           WHEN p.kind = 'message.edited'
+                AND EXISTS (SELECT FROM events t WHERE t.room = p.room AND t.seq = p.target AND t.deleted_at IS NOT NULL)
+           THEN '' ELSE p.body
        END AS body
-FROM counted c
-CROSS JOIN LATERAL (
-    SELECT * FROM events WHERE events.room = c.room AND events.seq > c.position ORDER BY events.seq LIMIT c.count
-) e
-WHERE c.before < $4
-ORDER BY c.ord, e.seq
+FROM (
+    SELECT c.ord, e.*, sum(e.size) OVER (ORDER BY c.ord, e.seq) AS in_all
+    FROM counted c
+    CROSS JOIN LATERAL (
+        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) AS size
+        FROM events
+        WHERE events.room = c.room AND events.seq > c.position
+        ORDER BY events.seq
+        LIMIT c.count
+    ) e
+    WHERE c.before < $4
+) p
+WHERE p.in_all - p.size < $5
+ORDER BY p.ord, p.seq
 
 -- name: messages_before
-SELECT room, seq, kind, actor, at, client_id, target, user_id, role, body, edited_at, deleted_at
-FROM events
-WHERE room = $1 AND kind = 'message.created' AND seq < $2
-ORDER BY seq DESC
-LIMIT $3
+-- Up to $4 bytes of them; one is always read.
+SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.body, p.edited_at, p.deleted_at
+FROM (
+    SELECT m.*, sum(m.size) OVER (ORDER BY m.seq DESC) AS in_all
+    FROM (
+        SELECT events.*, 256 + octet_length(events.body) AS size
+        FROM events
+        WHERE room = $1 AND kind = 'message.created' AND seq < $2
+        ORDER BY seq DESC
+        LIMIT $3
+    ) m
+) p
+WHERE p.in_all - p.size < $4
+ORDER BY p.seq DESC
 
 -- name: messages_after
-SELECT room, seq, kind, actor, at, client_id, target, user_id, role, body, edited_at, deleted_at
-FROM events
-WHERE room = $1 AND kind = 'message.created' AND seq > $2
-ORDER BY seq
-LIMIT $3
+-- Up to $4 bytes of them; one is always read.
+SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.body, p.edited_at, p.deleted_at
+FROM (
+    SELECT m.*, sum(m.size) OVER (ORDER BY m.seq) AS in_all
+    FROM (
+        SELECT events.*, 256 + octet_length(events.body) AS size
+        FROM events
+        WHERE room = $1 AND kind = 'message.created' AND seq > $2
+        ORDER BY seq
+        LIMIT $3
+    ) m
+) p
+WHERE p.in_all - p.size < $4
+ORDER BY p.seq

@@ -95,6 +95,7 @@ class Services:
             cast("Any", self),
             cast("Any", SimpleNamespace(
                 subscribe=self.subscribe, unsubscribe=lambda peer, room: self.asked.append(("unsubscribe", room)),
+                forget=lambda peer: self.asked.append(("forget",)),
                 signal=lambda room, frame, peer: self.asked.append(("signal", room, event_of(frame))),
                 expel=lambda room, user, reason, seq: self.asked.append(("expel", room, user, reason, seq)),
             )),
@@ -138,7 +139,7 @@ class Services:
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return [SimpleNamespace(room=room, error=None, frames=[], head_seq=7, role=Role.MEMBER) for room, _ in wanted]
+        return [SimpleNamespace(behind=0, room=room, error=None, frames=[], head_seq=7, role=Role.MEMBER) for room, _ in wanted]
 
     async def look(self, users: Sequence[UserId], rooms: Sequence[RoomId]) -> Sequence[UserId]:
         self.asked.append(("look", list(users), list(rooms)))
@@ -272,7 +273,7 @@ async def test_who_disconnects_leaves_nothing_behind(services: Services) -> None
     line = services.connect()
     line.app.rooms.add(ROOM)
     services.dispatch.disconnected(Services.connection(line), CloseReason.CLIENT)
-    assert services.asked == [("unsubscribe", ROOM), ("unwatch",), ("offline", ADA.id, False)]
+    assert services.asked == [("unsubscribe", ROOM), ("forget",), ("unwatch",), ("offline", ADA.id, False)]
     assert len(services.hub) == 0
     assert line.app.closed
     assert line.app.rooms == set()

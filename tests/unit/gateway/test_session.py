@@ -191,6 +191,51 @@ def test_an_answer_that_nobody_asked_for_begins_no_second_heartbeat() -> None:
     assert transport.texts == [PING, PING]
 
 
+def test_a_mark_is_reached_when_its_own_ping_is_answered() -> None:
+    shared, session, transport, _ = live()
+    reached: list[str] = []
+    shared.loop.advance(25.0)  # a heartbeat is on its way
+    session.write(frame(b"4one"))
+    session.mark(lambda: reached.append("one"))
+    session.write(frame(b"4two"))
+    session.mark(lambda: reached.append("two"))
+    assert transport.texts == [PING, b"4one", PING, b"4two", PING]
+    session.received(TEXT, PONG)  # the heartbeat's
+    assert reached == []
+    session.received(TEXT, PONG)
+    assert reached == ["one"]
+    shared.loop.advance(25.0)  # the next heartbeat stands behind the second mark
+    session.received(TEXT, PONG)
+    assert reached == ["one", "two"]
+    session.received(TEXT, PONG)
+    session.received(TEXT, PONG)  # one that nobody asked for
+    assert reached == ["one", "two"]
+    assert not shared.ends
+
+
+def test_a_mark_over_polling_is_a_packet_behind_the_others() -> None:
+    async def scene() -> None:
+        _, session, _ = polling()
+        reached: list[str] = []
+        session.write(frame(b"4one"))
+        session.mark(lambda: reached.append("one"))
+        assert await session.poll() == b"4one\x1e2"
+        session.received(TEXT, PONG)
+        assert reached == ["one"]
+
+    asyncio.run(scene())
+
+
+def test_a_session_that_ends_reaches_no_mark() -> None:
+    shared, session, transport, _ = live()
+    session.mark(lambda: pytest.fail("it has ended"))
+    session.close(CloseReason.CLIENT)
+    session.mark(lambda: pytest.fail("it has ended"))
+    session.received(TEXT, PONG)
+    assert shared.reasons == [CloseReason.CLIENT]
+    assert transport.texts == [PING]
+
+
 def test_the_deadline_of_an_answered_ping_does_not_end_a_later_one() -> None:
     shared, session, _, _ = live()
     shared.loop.advance(25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,12 @@ class Reader:
 
     def removed(self, room: RoomId, reason: str) -> None:
         self.farewell = (room, reason)
+
+    def reset(self, room: RoomId, head_seq: int) -> None:
+        raise AssertionError("a feed resets nobody")
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        raise AssertionError("a feed waits for nobody")
 
 
 def entry(seq: int, leaves: str | None = None) -> Entry:
@@ -103,17 +110,18 @@ def test_a_departure_told_ahead_of_its_event_counts_for_subscriptions_being_made
 def test_memory_answers_what_it_holds_whole_or_not_at_all() -> None:
     feed = Feed(ROOM, 0, memory_events=3)
     feed.offer(1, entries(1, 2, 3, 4, 5))
-    assert feed.after(2) == [b"\x03", b"\x04", b"\x05"]
-    assert feed.after(5) == []
-    assert feed.after(1) is None
-    assert feed.after(6) is None
+    assert feed.after(2, 9) == [b"\x03", b"\x04", b"\x05"]
+    assert feed.after(2, 2) == [b"\x03", b"\x04"]
+    assert feed.after(2, 0) == [b"\x03"], "one at least, however large"
+    assert feed.after(5, 9) == []
+    assert [feed.remembers(seq) for seq in (1, 2, 5, 6)] == [False, True, True, False]
 
 
 def test_memory_is_bounded_in_bytes() -> None:
     feed = Feed(ROOM, 0, memory_bytes=2)
     feed.offer(1, entries(1, 2, 3))
-    assert feed.after(1) == [b"\x02", b"\x03"]
-    assert feed.after(0) is None
+    assert feed.after(1, 9) == [b"\x02", b"\x03"]
+    assert not feed.remembers(0)
 
 
 def test_frames_that_wait_are_bounded() -> None:

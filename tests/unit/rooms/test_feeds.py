@@ -17,6 +17,7 @@ from realtime.model import Event, EventKind, Role, RoomId, RoomKind, UserId
 from realtime.rooms.feed import Frame
 from realtime.rooms.feeds import Feeds, Settings
 from realtime.rooms.frames import EventCodec
+from realtime.store.events import Page, Range
 from realtime.store.rooms import Access
 from tests.unit.presence.virtual_time import now_s, run
 
@@ -40,6 +41,7 @@ class Store:
     def __init__(self) -> None:
         self.logs: dict[RoomId, list[Event]] = {}
         self.queries: list[tuple[str, float]] = []
+        self.read_bytes = 0
         self.away = False
         self.gate: asyncio.Event | None = None
 
@@ -69,18 +71,33 @@ class Store:
         )
         return answer
 
-    async def since(self, positions: Sequence[tuple[RoomId, int]], limit: int) -> list[list[Event]]:
-        answer: list[list[Event]] = await self._answer("since", [self.logs[room][seq:][:limit] for room, seq in positions])
+    async def pages(self, ranges: Sequence[Range], range_bytes: int, all_bytes: int) -> list[Page]:
+        pages, read = [], 0
+        for room, since, until in ranges:
+            page: list[Event] = []
+            size = 0
+            for one in self.logs[room][since:until]:
+                if size >= range_bytes or read >= all_bytes:
+                    break
+                page.append(one)
+                size += 256 + len(one.body or "")
+                read += 256 + len(one.body or "")
+            cut = (page[-1].seq if page else since) >= until or size >= range_bytes or read >= all_bytes
+            pages.append(Page(page, cut))
+            self.read_bytes += size
+        answer: list[Page] = await self._answer("pages", pages)
         return answer
 
-    async def missing(self, positions: Sequence[tuple[RoomId, int]], per_room: int, in_all: int) -> list[tuple[int, list[Event]]]:
+    async def missing(
+        self, positions: Sequence[tuple[RoomId, int]], per_room: int, in_all: int, all_bytes: int
+    ) -> tuple[list[tuple[int, list[Event]]], bool]:
         found, read = [], 0
         for index, (room, seq) in enumerate(positions):
             page = self.logs[room][seq:][:per_room]
             if page and read < in_all:
                 found.append((index, page))
                 read += len(page)
-        answer: list[tuple[int, list[Event]]] = await self._answer("missing", found)
+        answer: tuple[list[tuple[int, list[Event]]], bool] = await self._answer("missing", (found, read >= in_all))
         return answer
 
 
@@ -125,6 +142,12 @@ class Reader:
 
     def removed(self, room: RoomId, reason: str) -> None:
         raise AssertionError("nobody is removed here")
+
+    def reset(self, room: RoomId, head_seq: int) -> None:
+        raise AssertionError("nobody is reset here")
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        raise AssertionError("nobody is behind here")
 
 
 class World:
@@ -177,7 +200,7 @@ def test_holes_of_many_rooms_are_read_in_one_query() -> None:
                 world.feeds.received(room, 3 * turn + 1, [frame(room, 3 * turn + 1)])
             await asyncio.sleep(LEVEL_S)
             assert [reader.seqs for reader in readers] == [list(range(2, 3 * turn + 2))] * 40
-            assert world.since(start_s) == {"since": 1}
+            assert world.since(start_s) == {"pages": 1}
         assert sum(count for count, _ in world.repaired) == 360
 
     play(scene)
@@ -325,7 +348,7 @@ def test_the_memory_of_all_feeds_is_bounded_and_the_quietest_go_first() -> None:
             world.store.commit(room)
             await world.read(room)
             world.feeds.received(room, 2, [frame(room, 2, "x" * 1000)])
-        held = [room for room in rooms if world.feeds._feeds[room].after(1)]
+        held = [room for room in rooms if world.feeds._feeds[room].remembers(1)]
         assert sum(feed.size_bytes for feed in world.feeds._feeds.values()) == world.feeds._memory_bytes <= 20 * size
         assert held == rooms[-len(held) :]
         assert len(held) >= 15
@@ -343,7 +366,7 @@ def test_a_slow_store_is_not_asked_again_and_again_for_the_same_hole() -> None:
         for seq in range(3, 60):
             world.feeds.received(ROOM, seq, [frame(ROOM, seq)])
             await asyncio.sleep(0.05)
-        assert world.since(start_s) == {"since": 1}
+        assert world.since(start_s) == {"pages": 1}
         world.store.gate.set()
         await asyncio.sleep(LEVEL_S)
         assert reader.seqs == list(range(2, 62))
