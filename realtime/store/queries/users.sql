@@ -1,4 +1,4 @@
--- Accounts.
+-- Accounts. Usernames are ordered by their code points (~<~), as the index for prefixes is, whatever the database's collation.
 
 -- name: insert
 INSERT INTO users (id, username, username_key, display_name, password_hash) VALUES ($1, $2, $3, $4, $5)
@@ -30,7 +30,7 @@ SELECT id, username, display_name FROM users WHERE id = ANY ($1::uuid[])
 -- By the beginning of the username; $1 has its wildcards escaped and ends in one.
 SELECT id, username, display_name FROM users
 WHERE username_key LIKE $1::text AND disabled_at IS NULL
-ORDER BY username_key
+ORDER BY username_key USING ~<~
 LIMIT $2
 
 -- name: is_admin
@@ -51,12 +51,12 @@ SELECT id FROM users WHERE username_key = $1
 -- Of everybody, by the beginning of the username; $1 has its wildcards escaped and ends in one.
 SELECT u.id, u.username, u.display_name, u.is_admin, u.created_at, u.disabled_at, s.open AS sessions
 FROM (
-    SELECT * FROM users WHERE username_key LIKE $1::text AND username_key > $2::text ORDER BY username_key LIMIT $3
+    SELECT * FROM users WHERE username_key LIKE $1::text AND username_key ~>~ $2::text ORDER BY username_key USING ~<~ LIMIT $3
 ) u
 CROSS JOIN LATERAL (
     SELECT count(*) AS open FROM sessions WHERE user_id = u.id AND revoked_at IS NULL AND expires_at > now()
 ) s
-ORDER BY u.username_key
+ORDER BY u.username_key USING ~<~
 
 -- name: admins
 SELECT u.id, u.username, u.display_name, u.is_admin, u.created_at, u.disabled_at, s.open AS sessions
@@ -65,4 +65,4 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS open FROM sessions WHERE user_id = u.id AND revoked_at IS NULL AND expires_at > now()
 ) s
 WHERE u.is_admin
-ORDER BY u.username_key
+ORDER BY u.username_key USING ~<~
