@@ -52,6 +52,8 @@ class Entry(NamedTuple):
 
     frame: Frame
     departure: Departure | None
+    erases: bool = False
+    """Whether it deletes a message: frames before it may hold its texts."""
 
 
 class Feed:
@@ -156,7 +158,9 @@ class Feed:
 
     def _deliver(self, entries: list[Entry]) -> None:
         run: list[bytes] = []
-        for frame, departure in entries:
+        for frame, departure, erases in entries:
+            if erases:
+                self.forget()  # who comes back reads what was before from the store
             if departure is not None:
                 self._write(run)
                 run = []

@@ -68,6 +68,9 @@ class Codec(Protocol):
     def departure(self, frame: Frame) -> Departure | None:
         """Tell whether a frame, from wherever it came, ends somebody's membership."""
 
+    def erases(self, frame: Frame) -> bool:
+        """Tell whether a frame deletes a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -237,7 +240,7 @@ class Feeds:
         self._follower.suspect(rooms)
 
     def _entry(self, frame: Frame) -> Entry:
-        return Entry(frame, self._codec.departure(frame))
+        return Entry(frame, self._codec.departure(frame), self._codec.erases(frame))
 
     def _offer_events(self, room: RoomId, events: Sequence[Event]) -> None:
         self._offer(room, events[0].seq, [self._entry(self._codec.encode(event)) for event in events])

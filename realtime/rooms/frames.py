@@ -89,6 +89,10 @@ class EventCodec:
             raise ValueError("not one whole frame")
         return name, json
 
+    def erases(self, frame: Frame) -> bool:
+        """Tell whether a frame deletes a message. One search in the first bytes."""
+        return frame.find(b'"message.deleted"', 0, 32) >= 0
+
     def departure(self, frame: Frame) -> Departure | None:
         """Tell whether a frame ends a membership. One search in the first bytes for all others.
 

@@ -98,6 +98,23 @@ async def test_edits_and_deletions_are_events_and_change_the_message(api: Api, c
         await b.call("message.edit", {"room": room, "seq": seq, "body": "third"})
 
 
+async def test_after_the_ack_of_a_deletion_nobody_reads_the_text_in_catch_up_either(nodes: Nodes, close_later: Keep) -> None:
+    apis = [await nodes.start(), await nodes.start()]
+    anna = await apis[0].register()
+    room = await anna.room("private")
+    sockets = [close_later(await anna.at(api.url).connect()) for api in apis]
+    for socket in sockets:
+        await socket.subscribe(room)  # both nodes hold the last frames of the room
+    seq = await anna.send(room, "a secret")
+    await sockets[0].call("message.edit", {"room": room, "seq": seq, "body": "a secret too"})
+    await sockets[0].call("message.delete", {"room": room, "seq": seq})
+    await sockets[1].wait_events(room, 3)
+    for api in apis:
+        late = close_later(await anna.at(api.url).connect())
+        answer = await late.subscribe(room, since=0)
+        assert [event.get("body") for event in answer["events"]] == ["", "", None]
+
+
 async def test_owners_and_admins_delete_what_others_wrote_and_nobody_rewrites_it(api: Api, close_later: Keep) -> None:
     owner, admin, author = await api.register(), await api.register(), await api.register()
     room = await owner.room("private", members=[admin, author])

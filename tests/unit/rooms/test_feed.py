@@ -145,3 +145,12 @@ def test_a_reader_that_leaves_while_it_is_written_to_does_not_disturb_the_others
     feed.offer(2, entries(2))
     assert slow.received == [1]
     assert other.received == [1, 2]
+
+
+def test_what_came_before_a_deletion_is_not_remembered_since_it_may_hold_the_text() -> None:
+    feed, reader = Feed(ROOM, 0), Reader()
+    feed.subscribers[reader] = 0
+    feed.offer(1, [*entries(1, 2), Entry(Frame(bytes([3])), None, erases=True), *entries(4)])
+    assert reader.received == [1, 2, 3, 4]
+    assert [feed.remembers(seq) for seq in (1, 2, 3, 4)] == [False, True, True, True]
+    assert feed.size_bytes == 2

@@ -8,6 +8,7 @@ import pytest
 
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.model import Event, EventKind, Role, RoomId, UserId
+from realtime.rooms.feed import Frame
 from realtime.rooms.frames import EventCodec
 
 ROOM = RoomId("0192f1f0-0000-7000-8000-000000000001")
@@ -40,6 +41,11 @@ def made(codec: EventCodec, kind: EventKind = EventKind.MESSAGE_CREATED, seq: in
 def test_what_this_node_encodes_another_takes(codec: EventCodec, kind: EventKind) -> None:
     frame = made(codec, kind)
     assert codec.check(frame, ROOM, 7) == frame
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_a_frame_that_deletes_a_message_is_recognised_and_no_other(codec: EventCodec, kind: EventKind) -> None:
+    assert codec.erases(Frame(made(codec, kind))) is (kind is EventKind.MESSAGE_DELETED)
 
 
 def test_another_room_or_another_seq_is_refused(codec: EventCodec) -> None:
