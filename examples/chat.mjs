@@ -37,8 +37,9 @@ const join = given ? post(`rooms/${given}/join`, {}, account.access_token) : pos
 const { id: room } = await join.catch(fail);
 
 let since = 0; // how far we hold the room
+let epoch; // of the history in which we received it
 const show = (name, payload) => {
-  if (payload.room === room && payload.seq) since = payload.seq;
+  if (payload.room === room) since = payload.seq ?? payload.head_seq ?? since; // an event, or `room.reset`
   console.log(name, JSON.stringify(payload));
 };
 const socket = io(url, { auth: (send) => send({ token: account.access_token }) }); // a reconnect shows the newest token
@@ -60,8 +61,10 @@ socket.on("connect_error", (error) => {
 });
 socket.on("ready", () => {
   // After every reconnect too: first what we missed, then what comes.
-  socket.emit("room.subscribe", { rooms: [{ room, since }] }, ({ ok, error, rooms: [answer] = [{ error }] }) => {
+  socket.emit("room.subscribe", { rooms: [{ room, since }], epoch }, ({ ok, error, epoch: now, rooms: [answer] = [{ error }] }) => {
     if (!ok || answer.error) return show("refused", answer.error);
+    epoch = now;
+    if (answer.reset) since = answer.head_seq; // too much missed: GET rooms/{room}/messages has the latest
     for (const event of answer.events ?? []) show(event.kind, event);
   });
 });

@@ -27,20 +27,25 @@ async def main(url: str, username: str, password: str, given: str = "") -> None:
         http.headers["Authorization"] = f"Bearer {account['access_token']}"
         found = await (post(f"rooms/{given}/join", {}) if given else post("rooms", {"kind": "public", "name": "Lobby"}))
         room, since = found["id"], 0  # `since`: how far we hold the room
+        held: dict[str, str] = {}  # and in which epoch
         client = socketio.AsyncClient()
 
         async def show(name: str, payload: dict[str, Any]) -> None:
             nonlocal since
-            if payload.get("room") == room and "seq" in payload:
-                since = payload["seq"]
+            if payload.get("room") == room:
+                since = payload.get("seq", payload.get("head_seq", since))  # an event, or `room.reset`
             print(name, json.dumps(payload), flush=True)
             if name == "ready":  # after every reconnect too: first what we missed, then what comes
-                await client.emit("room.subscribe", {"rooms": [{"room": room, "since": since}]}, callback=subscribed)
+                await client.emit("room.subscribe", {"rooms": [{"room": room, "since": since}], **held}, callback=subscribed)
 
         async def subscribed(ack: dict[str, Any]) -> None:
+            nonlocal since
             answer = ack["rooms"][0] if ack["ok"] else ack
             if "error" in answer:
-                await show("refused", answer["error"])
+                return await show("refused", answer["error"])
+            held["epoch"] = ack["epoch"]
+            if answer.get("reset"):  # too much missed: GET rooms/{room}/messages has the latest
+                since = answer["head_seq"]
             for event in answer.get("events", []):
                 await show(event["kind"], event)
 

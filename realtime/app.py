@@ -92,6 +92,7 @@ class Node:
         self.name = self.id if place is None else f"{self.id}/{place.index}"  # workers may share an id
         self._draining = False
         self._away_since_s: float | None = None
+        self._sending_away: asyncio.Task[None] | None = None
         self.loops = Loops(failed=lambda task: metrics.task_failures.labels(task).inc())
 
         self.database = Database(
@@ -151,6 +152,7 @@ class Node:
             delivered=metrics.delivered,
             repaired=metrics.repaired_from_store,
             loops=self.loops,
+            restored=self._restored,
         )
         self.writer = Writer(
             log,
@@ -281,8 +283,10 @@ class Node:
             for part in (self.database, self.accounts, self.bus, self.presence):  # the bus seals with the accounts' keys
                 await part.open()
                 stack.push_async_callback(part.close)
+            await self.feeds.look()
             self.feeds.open()
             stack.push_async_callback(self.feeds.close)
+            stack.push_async_callback(lambda: tasks.end([self._sending_away]))
             stack.push_async_callback(self.writer.close)
             stack.callback(self.gateway.close)
             stack.callback(self.board.sample, gone=True)
@@ -299,6 +303,10 @@ class Node:
         """Refuse new connections, tell each when to come back, and close it a moment after that."""
         self._draining = True
         self.gateway.refuse_new()
+        await self._send_away(within_s)
+        self.gateway.close_some(len(self.gateway))  # who has not authenticated yet
+
+    async def _send_away(self, within_s: float) -> None:
         now = asyncio.get_running_loop().time
         spread_s = min(within_s / 2, len(self.hub) / _DRAIN_PER_S)
         closing_from_s = now() + min(_DRAIN_MARGIN_S, within_s / 10)
@@ -308,7 +316,11 @@ class Node:
                 await asyncio.sleep(early_s)
             if not peer.closed:
                 peer.connection.close(CloseReason.DRAINING)
-        self.gateway.close_some(len(self.gateway))  # who has not authenticated yet
+
+    def _restored(self) -> None:
+        """Let every connection come back: what it was let in for, and what it holds, is of another history."""
+        if self._sending_away is None or self._sending_away.done():
+            self._sending_away = asyncio.get_running_loop().create_task(self._send_away(self.config.drain_s))
 
     async def _sample(self) -> None:
         """Show the other nodes how this one is."""

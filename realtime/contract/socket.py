@@ -15,6 +15,7 @@ from realtime.contract.types import (
     Answer,
     Body,
     ClientId,
+    Epoch,
     Error,
     OwnPresence,
     PresenceChoice,
@@ -38,10 +39,14 @@ class ConnectAuth(Request):
 
 
 class RoomSince(Request):
-    """A room, and how far the client holds it. Without `since` the subscription starts at the head, with no events."""
+    """A room, and how far the client holds it. Without `since` the subscription starts at the head, with no events.
+
+    `epoch`: in which it was received, where that is another one than that of the whole request.
+    """
 
     room: RoomId
     since: Since | None = None
+    epoch: Epoch | None = None
 
 
 class RoomRef(Request):
@@ -51,9 +56,13 @@ class RoomRef(Request):
 
 
 class RoomSubscribe(Request):
-    """Receive the live events of rooms, and what was missed since `since`."""
+    """Receive the live events of rooms, and what was missed since `since`.
+
+    `epoch`: in which what is held was received. Where it is an older one, rooms are reset.
+    """
 
     rooms: Annotated[list[RoomSince], Meta(min_length=1, max_length=1000)]
+    epoch: Epoch | None = None
 
 
 class RoomUnsubscribe(Request):
@@ -160,6 +169,7 @@ class SubscribedRoom(Answer):
 
 class Subscribed(Ok, kw_only=True):
     rooms: list[SubscribedRoom]
+    epoch: Epoch
 
 
 class PresenceChosen(Ok, kw_only=True):
@@ -194,6 +204,7 @@ class Ready(Answer):
     session: str
     node: str
     limits: Limits
+    epoch: Epoch
 
 
 class SignalEmitted(Answer):

@@ -56,6 +56,14 @@ Body = Annotated[
 ]
 Seq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="An event's number in its room: 1, 2, 3 … without holes.")]
 Since = Annotated[int, Meta(ge=0, le=2**53 - 1, description="The last seq the client holds; 0 for none.")]
+Epoch = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="Of the history that is served. It changes when the database was restored from a back-up.",
+    ),
+]
 RoomName = Annotated[str, Meta(min_length=1, max_length=80, pattern=_LINE, description="One line of 1–80 characters.")]
 DisplayName = Annotated[str, Meta(min_length=1, max_length=64, pattern=_LINE, description="One line of 1–64 characters.")]
 Username = Annotated[

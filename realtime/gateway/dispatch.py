@@ -148,7 +148,13 @@ class Dispatch:
         principal = connection.principal
         peer.emit(
             "ready",
-            socket.Ready(user=User.of(principal.user), session=principal.session, node=self._node, limits=self._limits),
+            socket.Ready(
+                user=User.of(principal.user),
+                session=principal.session,
+                node=self._node,
+                limits=self._limits,
+                epoch=self._feeds.epoch,
+            ),
         )
 
     def disconnected(self, connection: Connection, reason: CloseReason) -> None:
@@ -286,14 +292,16 @@ class Dispatch:
         if len(peer.rooms | wanted.keys()) > self._limits.subscriptions:
             raise errors.TooManySubscriptions
         known = [(room, since) for room, since in wanted.items() if is_uuid(room)]
-        found = await self._feeds.subscribe(peer, known, gone=lambda: peer.closed)
+        epochs = {RoomId(one.room): shown for one in request.rooms if (shown := one.epoch or request.epoch) is not None}
+        found = await self._feeds.subscribe(peer, known, epochs, gone=lambda: peer.closed)
         for one in found:
             if one.error is None:
                 peer.rooms.add(one.room)
         answers = {one.room: self._subscribed(one) for one in found}
         unknown = Error.of(errors.RoomNotFound())
         rooms = [answers.get(room) or socket.SubscribedRoom(room=room, error=unknown) for room in wanted]
-        return lambda ack: ack(_encode(socket.Subscribed(rooms=rooms)))
+        answer = socket.Subscribed(rooms=rooms, epoch=self._feeds.epoch)
+        return lambda ack: ack(_encode(answer))
 
     def _subscribed(self, one: Subscribed) -> socket.SubscribedRoom:
         if one.error is not None:

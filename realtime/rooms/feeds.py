@@ -18,7 +18,7 @@ from realtime.rooms.follower import Follower
 from realtime.store.events import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from realtime.model import Event
     from realtime.store.events import EventStore
@@ -130,6 +130,11 @@ class Feeds:
         delivered: Called with (events, recipients) after each delivery.
         repaired: Called with the number of events that had to be read from the store, and the age in seconds of the oldest.
         loops: Run what runs in the background.
+        restored: Called when the database was restored while this node ran: no feed is open any more, and every connection
+            must come back.
+
+    Attributes:
+        epoch: Of the database, as it was read last.
     """
 
     def __init__(
@@ -144,7 +149,11 @@ class Feeds:
         delivered: Callable[[int, int], None] = lambda _events, _recipients: None,
         repaired: Callable[[int, float], None] = lambda _events, _age_s: None,
         loops: tasks.Loops | None = None,
+        restored: Callable[[], None] = lambda: None,
     ) -> None:
+        self.epoch = ""
+        self._rooms = rooms
+        self._restored = restored
         self._loops = loops or tasks.Loops()
         self._bus = bus
         self._codec = codec
@@ -156,7 +165,7 @@ class Feeds:
         self._memory_bytes = 0
         self._access = Coalescer[tuple[RoomId, UserId], "Access | None"](rooms.access, 2000)
         self._heads = Coalescer[RoomId, "int | None"](self._load_heads(rooms), 5000)
-        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, repaired, now, self._loops)
+        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, repaired, now, self._loops, self.look)
         self._log = log
         self._pages = Coalescer[Range, "list[Frame]"](self._load_pages, 50)
         self._readers = asyncio.Semaphore(_READERS)
@@ -231,6 +240,22 @@ class Feeds:
             self._codec.check_signal(frame, room)
             self.signal(room, frame)
 
+    async def look(self) -> None:
+        """Read the epoch of the database. Raises Unavailable."""
+        self._note(await self._rooms.epoch())
+
+    def _note(self, epoch: str) -> None:
+        """Take note of the epoch: all that is held of an older one may never have happened."""
+        before, self.epoch = self.epoch, epoch
+        if not before or before == epoch:
+            return
+        logger.warning("the database was restored from a back-up: rooms and connections begin anew")
+        for room in self._feeds:
+            self._bus.unsubscribe(room)
+        self._feeds.clear()
+        self._memory_bytes = 0
+        self._restored()
+
     def compare_soon(self) -> None:
         """Compare every position with the store: frames may have been lost."""
         self._follower.compare_soon()
@@ -298,7 +323,12 @@ class Feeds:
     # -- who receives -----------------------------------------------------------------------------
 
     async def subscribe(
-        self, subscriber: Subscriber, wanted: Sequence[tuple[RoomId, int | None]], *, gone: Callable[[], bool]
+        self,
+        subscriber: Subscriber,
+        wanted: Sequence[tuple[RoomId, int | None]],
+        epochs: Mapping[RoomId, str],
+        *,
+        gone: Callable[[], bool],
     ) -> list[Subscribed]:
         """Let a connection receive rooms, each from behind `since`, without a gap and without a repeat.
 
@@ -309,6 +339,7 @@ class Feeds:
         Args:
             subscriber: Who.
             wanted: Each room once, and the last seq held there (None: begin at the head).
+            epochs: In which that was received, as far as the client says.
             gone: Tells whether the connection has closed meanwhile.
 
         Raises:
@@ -329,7 +360,7 @@ class Feeds:
         left_bytes = ANSWER_BYTES if self._catch_up.admit(subscriber) else 0
         found = []
         for want in wants:
-            one = self._attach(subscriber, want, left_bytes)
+            one = self._attach(subscriber, want, epochs.get(want.room), left_bytes)
             left_bytes -= sum(map(len, one.frames or ()))
             found.append(one)
         behind = {one.room: one.head_seq for one in found if one.behind}
@@ -396,6 +427,8 @@ class Feeds:
     async def _load_access(self, user: UserId, wants: list[_Wanted]) -> None:
         for want, access in zip(wants, await self._access.get_many([(want.room, user) for want in wants]), strict=True):
             want.access = access
+            if access is not None:
+                self._note(access.epoch)
 
     @staticmethod
     def _departed_since(user: UserId, want: _Wanted) -> bool:
@@ -414,7 +447,7 @@ class Feeds:
             return False
         return not self._departed_since(user, want) and not self._lags(want)
 
-    def _attach(self, subscriber: Subscriber, want: _Wanted, limit_bytes: int) -> Subscribed:
+    def _attach(self, subscriber: Subscriber, want: _Wanted, epoch: str | None, limit_bytes: int) -> Subscribed:
         refusal = _refusal(want.access)
         if refusal is not None:
             return Subscribed(want.room, error=refusal)
@@ -422,7 +455,9 @@ class Feeds:
         feed, access = want.feed, want.access
         self.unsubscribe(subscriber, want.room)
         frames: list[Frame] | None = []
-        if self._is_missed(want, self._settings.resume_events):
+        if _diverged(want.since, epoch, access):
+            frames = None
+        elif self._is_missed(want, self._settings.resume_events):
             assert want.since is not None  # _is_missed() saw to it
             frames = self._missed(feed, want, limit_bytes)
             reached = want.since + len(frames)
@@ -430,7 +465,7 @@ class Feeds:
                 feed.behind[subscriber] = access.head_seq
                 return Subscribed(want.room, reached, access.role, frames, feed.position - reached)
         elif want.since is not None and want.since != feed.position:
-            frames = None  # too far behind, or ahead of us: a database that was restored
+            frames = None  # too far behind, or ahead of us
         feed.subscribers[subscriber] = access.head_seq
         return Subscribed(want.room, feed.position, access.role, frames)
 
@@ -461,6 +496,7 @@ class Feeds:
 
     async def _open_new(self, room: RoomId) -> Feed:
         opened = False
+        epoch = self.epoch
         try:
             # Subscribed before the head is read: what commits in between arrives, at worst twice. What arrives between
             # the reading of the head and its answer is kept.
@@ -468,6 +504,8 @@ class Feeds:
             head = await self._heads.get(room)
             if head is None:
                 raise errors.RoomNotFound
+            if epoch != self.epoch:
+                raise errors.Unavailable  # which of them the head is of is not known
             feed = self._feeds[room] = Feed(
                 room, head, memory_events=self._settings.memory_events, memory_bytes=self._settings.memory_bytes
             )
@@ -516,3 +554,15 @@ def _refusal(access: Access | None) -> errors.RealtimeError | None:
     except errors.RealtimeError as error:
         return error
     return None
+
+
+def _diverged(since: int | None, shown: str | None, access: Access) -> bool:
+    """Tell whether what a client holds may have been taken back by a restore.
+
+    Without an epoch it may be from any: up to `restored_seq` all of them are the same, and beyond it nobody knows.
+    """
+    if not since:
+        return False
+    if shown is not None:
+        return shown != access.epoch
+    return access.restored_seq is not None and since > access.restored_seq

@@ -16,7 +16,7 @@ from realtime.rooms.coalescer import Coalescer
 from realtime.store.events import Page, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from realtime.model import Event, RoomId
     from realtime.rooms.feed import Feed
@@ -65,6 +65,7 @@ class Follower:
         repaired: Called with the number of events that had to be read, and the age in seconds of the oldest of them.
         now: Seconds since the epoch.
         loops: Run what runs in the background.
+        look: Called before everything is compared: what was open may belong to another epoch. Raises Unavailable.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Follower:
         repaired: Callable[[int, float], None],
         now: Callable[[], float],
         loops: tasks.Loops,
+        look: Callable[[], Awaitable[None]],
     ) -> None:
         self._loops = loops
+        self._look = look
         self._feeds = feeds
         self._log = log
         self._bus = bus
@@ -242,6 +245,8 @@ class Follower:
         self._all = False
         self._suspects.clear()
         try:
+            if everything:
+                await self._look()
             await self.compare(rooms)
         except Exception:
             # Nodes that lost the same database must not come back to it in step.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from realtime.errors import Unavailable
+from realtime.store import epoch
 from realtime.store.connecting import Connector, check
 from realtime.store.sqlstate import Meaning, meaning
 from realtime.store.starting import CannotStart, reason
@@ -117,7 +118,7 @@ async def apply(dsn: str, migrations: Sequence[tuple[str, str]] | None = None) -
 
 
 async def _apply(connection: Connection, migrations: Sequence[tuple[str, str]]) -> list[str]:
-    if await _left(connection, migrations) == []:
+    if await _left(connection, migrations) == [] and not await _is_elsewhere(connection):
         return []  # nodes start although somebody holds the lock
     await _lock(connection)
     if not await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL"):
@@ -128,7 +129,15 @@ async def _apply(connection: Connection, migrations: Sequence[tuple[str, str]]) 
         for number, step in enumerate(steps, 1):
             await _run(connection, name, step, _checksum(sql) if number == len(steps) else None)
         applied.append(name)
+    if await _is_elsewhere(connection):
+        await epoch.follow(connection)
     return applied
+
+
+async def _is_elsewhere(connection: Connection) -> bool:
+    if not await connection.fetchval("SELECT to_regproc('database_place') IS NOT NULL"):
+        return False  # older than that, or not ours
+    return await epoch.is_elsewhere(connection)
 
 
 async def _left(connection: Connection, migrations: Sequence[tuple[str, str]]) -> list[tuple[str, str]] | None:

@@ -22,11 +22,18 @@ NIL = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A room's kind and head, and one user's role in it (None: not a member)."""
+    """A room's kind and head, and one user's role in it (None: not a member).
+
+    Args:
+        epoch: Of the database.
+        restored_seq: Up to where the log is the same in all epochs; None: everything of the room is of this one.
+    """
 
     kind: RoomKind
     head_seq: int
     role: Role | None
+    epoch: str = ""
+    restored_seq: int | None = None
 
 
 class LockedRoom:
@@ -175,8 +182,13 @@ class RoomStore:
         rows = await self._database.fetch(_SQL.access, [room for room, _ in pairs], [user for _, user in pairs])
         for row in rows:
             role = Role(row["role"]) if row["role"] else None
-            found[row["ord"] - 1] = Access(RoomKind(row["kind"]), row["head_seq"], role)
+            found[row["ord"] - 1] = Access(RoomKind(row["kind"]), row["head_seq"], role, str(row["epoch"]), row["restored_seq"])
         return found
+
+    async def epoch(self) -> str:
+        """Return the epoch of the database, which a restore replaces."""
+        row = await self._database.fetchrow(_SQL.epoch)
+        return "" if row is None else str(row["id"])
 
     async def heads(self, rooms: Sequence[RoomId]) -> dict[RoomId, int]:
         """Return the `head_seq` of each of these rooms, in one query."""

@@ -93,6 +93,7 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
         "rooms.get_member": [room, user],
         "rooms.access": [[room] * 3, [user, facts.stranger, user]],
         "rooms.heads": [[room]],
+        "rooms.epoch": [],
         "accounts.lock": [user],
         "accounts.set_admin": [user, True],
         "accounts.disable": [user],

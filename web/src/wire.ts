@@ -136,6 +136,8 @@ export interface SubscribedRoom {
   head_seq?: number;
   role?: Role;
   events?: RoomEvent[];
+  /** So many more events are there already and follow by themselves. */
+  behind?: number;
   reset?: boolean;
   error?: WireError;
 }
@@ -143,6 +145,8 @@ export interface SubscribedRoom {
 export interface Ready {
   user: User;
   session: string;
+  /** Of the history that is served; a restore from a back-up replaces it. Older servers have none. */
+  epoch?: string;
   limits: { body_chars: number; subscriptions: number };
 }
 

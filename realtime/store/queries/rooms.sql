@@ -124,11 +124,14 @@ JOIN users u ON u.id = m.user_id
 WHERE m.room = $1 AND m.user_id = $2
 
 -- name: access
--- What each (room, user) pair may do, for many at once.
-SELECT w.ord, r.kind, r.head_seq, m.role
+-- What each (room, user) pair may do, for many at once, and in which epoch.
+SELECT w.ord, r.kind, r.head_seq, r.restored_seq, m.role, (SELECT id FROM epoch) AS epoch
 FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS w (room, user_id, ord)
 JOIN rooms r ON r.id = w.room
 LEFT JOIN members m ON m.room = w.room AND m.user_id = w.user_id
 
 -- name: heads
 SELECT id, head_seq FROM rooms WHERE id = ANY ($1::uuid[])
+
+-- name: epoch
+SELECT id FROM epoch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -94,7 +94,8 @@ class Services:
             cast("Any", self),
             cast("Any", self),
             cast("Any", SimpleNamespace(
-                subscribe=self.subscribe, unsubscribe=lambda peer, room: self.asked.append(("unsubscribe", room)),
+                epoch="epoch-1", subscribe=self.subscribe,
+                unsubscribe=lambda peer, room: self.asked.append(("unsubscribe", room)),
                 forget=lambda peer: self.asked.append(("forget",)),
                 signal=lambda room, frame, peer: self.asked.append(("signal", room, event_of(frame))),
                 expel=lambda room, user, reason, seq: self.asked.append(("expel", room, user, reason, seq)),
@@ -134,8 +135,10 @@ class Services:
         self.asked.append(("append", user, room, kind, client_id, target, body))
         self.dones.append(done)
 
-    async def subscribe(self, peer: Peer, wanted: Sequence[tuple[RoomId, int | None]], gone: Callable[[], bool]) -> list[Any]:
-        self.asked.append(("subscribe", list(wanted)))
+    async def subscribe(
+        self, peer: Peer, wanted: Sequence[tuple[RoomId, int | None]], epochs: Mapping[RoomId, str], *, gone: Callable[[], bool]
+    ) -> list[Any]:
+        self.asked.append(("subscribe", list(wanted), dict(epochs)) if epochs else ("subscribe", list(wanted)))
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
@@ -266,6 +269,7 @@ async def test_who_connects_is_registered_counted_as_present_and_told_all_limits
         "session": SESSION,
         "node": "node-1",
         "limits": msgspec.to_builtins(LIMITS),
+        "epoch": "epoch-1",
     }
 
 
@@ -475,6 +479,17 @@ async def test_subscriptions_are_answered_in_the_order_asked_and_unknown_ids_nev
     assert answer["rooms"][1] == {"room": ROOM, "head_seq": 7, "role": "member", "events": []}
     assert line.app.rooms == {ROOM}
     assert line.app.tail is None
+
+
+async def test_an_epoch_is_told_of_the_whole_request_or_of_one_room(services: Services) -> None:
+    line = services.connect()
+    other = RoomId("019b0000-0000-7000-8000-0000000000ab")
+    rooms = [{"room": ROOM, "since": 3}, {"room": other, "since": 4, "epoch": "b"}]
+    services.send(line, "room.subscribe", {"rooms": rooms, "epoch": "a"}, 1)
+    await settle()
+    assert services.asked[-1] == ("subscribe", [(ROOM, 3), (other, 4)], {ROOM: "a", other: "b"})
+    [(_, answer)] = line.acks
+    assert answer["epoch"] == "epoch-1"
 
 
 async def test_more_rooms_than_a_connection_may_hold_are_refused_whole(services: Services) -> None:

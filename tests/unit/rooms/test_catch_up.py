@@ -84,8 +84,9 @@ def fill(world: World, room: RoomId, count: int, characters: int) -> None:
     log += [event(room, len(log) + 1 + index, "x" * characters) for index in range(count)]
 
 
-async def subscribe(world: World, line: Line, wanted: dict[RoomId, int | None]) -> list[Subscribed]:
-    found = await world.feeds.subscribe(line, list(wanted.items()), gone=lambda: False)
+async def subscribe(world: World, line: Line, wanted: dict[RoomId, int | None], epoch: str | None = None) -> list[Subscribed]:
+    epochs = {} if epoch is None else dict.fromkeys(wanted, epoch)
+    found = await world.feeds.subscribe(line, list(wanted.items()), epochs, gone=lambda: False)
     line.answer(sum(100 + sum(map(len, one.frames or ())) for one in found))
     for one in found:
         assert one.error is None
@@ -404,5 +405,68 @@ def test_events_of_a_kind_that_only_newer_nodes_know_are_passed_on() -> None:
         frame: bytes = CODEC.encode(world.store.logs[ROOM][-1])
         assert CODEC.check(frame, ROOM, 2) == frame, "and other nodes take it"
         assert b'"at":"2026-01-01T00:00:00.000Z"' in frame and b'"body":"Tea?"' in frame
+
+    play(scene)
+
+
+# -- epochs -----------------------------------------------------------------------------------------
+
+
+def test_who_shows_an_older_epoch_is_reset_and_who_shows_this_one_resumes() -> None:
+    async def scene(world: World) -> None:
+        world.store.commit(ROOM, 51)
+        world.store.epoch_id, world.store.restored[ROOM] = "second", 21
+        for since, epoch, resets in [
+            (41, "first", True),
+            (15, "first", True),
+            (0, "first", False),
+            (None, "first", False),
+            (41, "second", False),
+            (41, None, True),  # it may hold what was taken back
+            (21, None, False),  # the same in both
+            (0, None, False),
+        ]:
+            [found] = await subscribe(world, Line(1e9), {ROOM: since}, epoch)
+            assert (found.frames is None) is resets, (since, epoch)
+        assert world.feeds.epoch == "second"
+
+    play(scene)
+
+
+def test_where_no_restore_was_a_client_without_an_epoch_resumes_as_ever() -> None:
+    async def scene(world: World) -> None:
+        world.store.commit(ROOM, 51)
+        [found] = await subscribe(world, Line(1e9), {ROOM: 41})
+        assert found.frames is not None and len(found.frames) == 10
+
+    play(scene)
+
+
+def test_a_node_that_runs_through_a_restore_forgets_its_positions() -> None:
+    async def scene(world: World) -> None:
+        sent_away = 0
+
+        def restored() -> None:
+            nonlocal sent_away
+            sent_away += 1
+
+        world.feeds._restored = restored
+        await world.feeds.look()
+        world.store.commit(ROOM, 41)
+        reader = await world.read(ROOM)
+        del world.store.logs[ROOM][21:]
+        world.store.epoch_id, world.store.restored[ROOM] = "second", 21
+        world.feeds.compare_soon()  # as the node does when PostgreSQL is back
+        await asyncio.sleep(2)
+        assert (sent_away, len(world.feeds), world.bus.subscribed[ROOM]) == (1, 0, 0)
+        world.store.commit(ROOM, 30)
+        [found] = await subscribe(world, Line(1e9), {ROOM: 41}, "first")
+        assert (found.frames, found.head_seq) == (None, 51)
+        fresh = Line(1e9)
+        await subscribe(world, fresh, {ROOM: 51}, "second")
+        world.feeds.committed(ROOM, world.store.commit(ROOM))
+        await asyncio.sleep(0.1)
+        assert fresh.seqs[ROOM] == [52]
+        assert reader.seqs == [], "it holds another history, and comes back"
 
     play(scene)

@@ -42,6 +42,8 @@ class Store:
         self.logs: dict[RoomId, list[Event]] = {}
         self.queries: list[tuple[str, float]] = []
         self.read_bytes = 0
+        self.epoch_id = "first"
+        self.restored: dict[RoomId, int] = {}
         self.away = False
         self.gate: asyncio.Event | None = None
 
@@ -61,9 +63,17 @@ class Store:
         return answer
 
     async def access(self, pairs: Sequence[tuple[RoomId, UserId]]) -> Sequence[Access | None]:
-        found = [Access(RoomKind.PRIVATE, len(self.logs[room]), Role.MEMBER) if room in self.logs else None for room, _ in pairs]
+        found = [
+            Access(RoomKind.PRIVATE, len(self.logs[room]), Role.MEMBER, self.epoch_id, self.restored.get(room))
+            if room in self.logs
+            else None
+            for room, _ in pairs
+        ]
         answer: Sequence[Access | None] = await self._answer("access", found)
         return answer
+
+    async def epoch(self) -> str:
+        return self.epoch_id
 
     async def heads(self, rooms: Sequence[RoomId]) -> dict[RoomId, int]:
         answer: dict[RoomId, int] = await self._answer(
@@ -162,7 +172,7 @@ class World:
 
     async def read(self, room: RoomId) -> Reader:
         reader = Reader()
-        [found] = await self.feeds.subscribe(reader, [(room, None)], gone=lambda: False)
+        [found] = await self.feeds.subscribe(reader, [(room, None)], {}, gone=lambda: False)
         assert found.error is None
         return reader
 
@@ -271,7 +281,7 @@ def test_what_arrives_between_the_reading_of_the_head_and_its_answer_is_not_lost
         reader = Reader()
         world.store.gate = asyncio.Event()
         world.store.gate.set()
-        opening = asyncio.create_task(world.feeds.subscribe(reader, [(ROOM, None)], gone=lambda: False))
+        opening = asyncio.create_task(world.feeds.subscribe(reader, [(ROOM, None)], {}, gone=lambda: False))
         while [name for name, _ in world.store.queries] != ["access"]:
             await asyncio.sleep(0)
         await asyncio.sleep(0.0015)  # the access is read, the bus is subscribed

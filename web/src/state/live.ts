@@ -3,7 +3,7 @@ import { batch, effect, untracked } from "@preact/signals";
 import * as api from "../api";
 import { title } from "../core/rooms";
 import { asRefused } from "../errors";
-import type { PresenceChange, Room, RoomEvent, SubscribedRoom } from "../wire";
+import type { PresenceChange, Ready, Room, RoomEvent, SubscribedRoom } from "../wire";
 import { EVENT_KINDS } from "../wire";
 import * as connection from "./connection";
 import * as dialog from "./dialog";
@@ -28,6 +28,8 @@ const kinds: ReadonlySet<string> = new Set(EVENT_KINDS);
 
 /** Rooms that this connection receives, or has asked for. */
 let subscribed = new Set<string>();
+/** Of the history that is held. */
+let epoch: string | undefined;
 
 /** Follow the sign-in: connected while there is one, everything forgotten when there is none. */
 export function start(): void {
@@ -77,8 +79,11 @@ function begin(user: string): () => void {
   };
 }
 
-function ready(): void {
+function ready(answer: Ready): void {
   subscribed = new Set();
+  // The server's database was restored from a back-up: what is held may never have happened.
+  if (epoch !== undefined && answer.epoch !== epoch) timelines.reload();
+  epoch = answer.epoch;
   idle.tellAgain();
   void learnOwnPresence();
   void subscribe([...rooms.rooms.value.keys()]);
@@ -138,7 +143,10 @@ async function ask(ids: readonly string[], connected: Set<string>): Promise<void
     return since === undefined ? { room } : { room, since };
   });
   try {
-    const answer = await connection.request<{ rooms: SubscribedRoom[] }>("room.subscribe", { rooms: wanted });
+    const answer = await connection.request<{ rooms: SubscribedRoom[] }>("room.subscribe", {
+      rooms: wanted,
+      ...(epoch === undefined ? {} : { epoch }),
+    });
     batch(() => {
       for (const one of answer.rooms) joined(one);
     });
@@ -165,7 +173,7 @@ function joined(one: SubscribedRoom): void {
   }
   rooms.atHead(one.room, one.head_seq ?? 0);
   if (one.reset) void timelines.load(one.room);
-  else timelines.resume(one.room, one.events ?? []);
+  else timelines.resume(one.room, one.events ?? [], one.behind !== undefined);
 }
 
 function dispatch(name: string, payload: unknown, me: string): void {

@@ -103,10 +103,21 @@ export function receive(event: RoomEvent): void {
   apply(event.room, (timeline) => pure.receive(timeline, event));
 }
 
-/** The answer to a subscription with `since`. */
-export function resume(room: string, events: readonly RoomEvent[]): void {
+/**
+ * The answer to a subscription with `since`.
+ *
+ * @param more The rest follows by itself, at the pace of the line: asking for it would bring it twice.
+ */
+export function resume(room: string, events: readonly RoomEvent[], more: boolean): void {
   apply(room, (timeline) => pure.resume(timeline, events));
-  fillIfBehind(room);
+  if (!more) fillIfBehind(room);
+}
+
+/** Read everything that is held anew. */
+export function reload(): void {
+  for (const [room, at] of views) {
+    if (at.peek().timeline) void load(room);
+  }
 }
 
 export function acked(message: Message): void {
