@@ -45,5 +45,10 @@ def shown(url: str) -> str:
     return f"{user}{'@' if user else ''}{hosts}/{parts.path.lstrip('/') or named.get('dbname', named.get('database', ''))}"
 
 
+def by_network(url: str) -> bool:
+    """Tell whether a URL names hosts, and not the directory of a Unix socket."""
+    return bool(urlsplit(url).netloc.rpartition("@")[2])
+
+
 def _encode(query: list[tuple[str, str]]) -> str:
     return urlencode(query, quote_via=quote, safe="/")

@@ -110,7 +110,11 @@ async def apply(dsn: str, migrations: Sequence[tuple[str, str]] | None = None) -
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.close(timeout=_CLOSE_S)
     except asyncpg.PostgresError as error:
-        if meaning(error.sqlstate) in (Meaning.OURS, Meaning.VALUE) or error.sqlstate == "42501":
+        if error.sqlstate == "42501":
+            raise MigrationError(
+                f"{error}; migrate as the owner first (`realtime migrate`), then serve as realtime_app"
+            ) from error
+        if meaning(error.sqlstate) in (Meaning.OURS, Meaning.VALUE):
             raise MigrationError(f"PostgreSQL refused: {error}") from error
         raise reason(error, dsn) from None
     except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError, Unavailable) as error:

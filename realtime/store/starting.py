@@ -46,15 +46,18 @@ def reason(error: BaseException, url: str) -> CannotStart:
     if isinstance(error, CannotStart):
         return error
     said, hint, passing = _told(error)
+    if isinstance(error, (FileNotFoundError, PermissionError)) and hosts.by_network(url):
+        said = f"a file that the URL names cannot be read: {error.strerror}"
+        hint, passing = "Check sslrootcert, sslcert and sslkey of the URL", False
     hint = hint or ("It is tried again" if passing else "Check the URL")
-    return CannotStart(f"PostgreSQL at {hosts.shown(url)} cannot be used: {said}. {hint}.", passing=passing)
+    return CannotStart(f"PostgreSQL at {hosts.shown(url)} cannot be used: {said.rstrip('.')}. {hint}.", passing=passing)
 
 
 def _told(error: BaseException) -> tuple[str, str, bool]:
     """Return what was said, what to do, and whether it may pass."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
-        said = str(error).strip().rstrip(".")
+        said = str(error).strip()
         passing = state[:2] not in _WRONG and meaning(state) is not Meaning.OURS
         if state == "08P01":
             passing = _POOLER.search(said) is None
@@ -67,7 +70,8 @@ def _told(error: BaseException) -> tuple[str, str, bool]:
         return f"TLS failed: {said}", "Check the host's name, sslmode and sslrootcert of the URL", False
     if isinstance(error, (asyncpg.ClientConfigurationError, ValueError)):
         # Its text may hold parts of the password.
-        return "the URL cannot be read", "Write special characters of the password as %40 for @, %2F for /, %3A for :", False
+        hint = "Check its parameters, and write special characters of the password as %40 for @, %2F for /, %3A for :"
+        return "the URL cannot be read", hint, False
     if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
         return str(error).rstrip("."), "Check the user and the password of the URL", False
     if isinstance(error, socket.gaierror):

@@ -234,6 +234,9 @@ async def test_a_start_says_what_the_server_said_and_what_to_do_and_whether_it_m
         (f"postgresql://a:{secret}@no-such-host.invalid/x", "host is not found", None),
         ("postgresql://a:hush/hush@127.0.0.1:1/x", "the URL cannot be read|cannot be read", False),
         (f"postgresql://a:{secret}@127.0.0.1:port/x", "the URL cannot be read", False),
+        (f"postgresql://a:{secret}@127.0.0.1:1/x?sslmode=verify_full", "the URL cannot be read. Check its parameters", False),
+        (f"postgresql://a:{secret}@127.0.0.1:1/x?sslmode=verify-full&sslrootcert=/no.crt", "a file that the URL names", False),
+        ("postgresql://a@/x?host=/nowhere", "No such file or directory. It is tried again", True),
     ]
     for given, words, passing in cases:
         database = Database(given, warm=[("SELECT * FROM append_batch('{}', '{}', '{}', '{}', '{}', '{}', '{}', 1)",)])
