@@ -42,7 +42,8 @@ async def main(url: str, username: str, password: str, given: str = "") -> None:
             nonlocal since
             answer = ack["rooms"][0] if ack["ok"] else ack
             if "error" in answer:
-                return await show("refused", answer["error"])
+                await show("refused", answer["error"])
+                return
             held["epoch"] = ack["epoch"]
             if answer.get("reset"):  # too much missed: GET rooms/{room}/messages has the latest
                 since = answer["head_seq"]
