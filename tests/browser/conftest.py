@@ -42,6 +42,7 @@ class Wire:
         self._target = (parts.hostname or "", parts.port or 0)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._frozen: set[asyncio.StreamWriter] = set()
         self._port = 0
         self.url = ""
 
@@ -59,6 +60,10 @@ class Wire:
             writer.transport.abort()
         await asyncio.sleep(0)
 
+    def freeze(self) -> None:
+        """Carry nothing more on the connections that there are, and tell neither side: the network has changed."""
+        self._frozen |= self._writers
+
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection(*self._target)
@@ -73,10 +78,11 @@ class Wire:
             for one in (writer, there_writer):
                 one.transport.abort()
 
-    @staticmethod
-    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
+                if writer in self._frozen:
+                    continue
                 writer.write(data)
                 await writer.drain()
             writer.write_eof()

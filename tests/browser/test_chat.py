@@ -117,6 +117,34 @@ async def test_while_the_network_is_away_messages_wait_and_nothing_is_missed(api
     await wire.cut()
 
 
+@pytest.mark.parametrize("signs", [["online"], ["visibilitychange"], []], ids=["online", "shown", "no sign"])
+async def test_after_a_silent_change_of_the_network_the_page_is_back_in_seconds(
+    api: Api, screens: Screens, signs: list[str]
+) -> None:
+    wire = Wire(api.url)
+    await wire.mend()
+    anna = await screens.open()
+    name = await anna.register(wire.url, "Anna")
+    await anna.create_room(unique("Tram "))
+    await anna.say("before")
+    await anna.see("message", count=1)
+    await until("sent", anna, "document.querySelector('[data-testid=message]').dataset.state")
+    signed_in = await api.request("POST", "/auth/login", {"username": name, "password": PASSWORD}, expect=200)
+    [room] = (await Person(api, signed_in.json).get("/rooms?scope=mine"))["rooms"]
+    wire.freeze()
+    began = asyncio.get_running_loop().time()
+    for sign in signs:
+        await anna.page.evaluate(f"{'window' if sign == 'online' else 'document'}.dispatchEvent(new Event('{sign}'))")
+    await Person(api, signed_in.json).send(room["id"], "from elsewhere")
+    await anna.say("right after")
+    async with asyncio.timeout(20):
+        while len(await anna.bodies()) < 3 or await anna.states() != ["sent"] * 3:
+            await asyncio.sleep(0.05)
+    # 3 s for the answer to the question whether it lives; without a sign a request must wait for 5 s before.
+    assert asyncio.get_running_loop().time() - began < (6 if signs else 11)
+    await wire.cut()
+
+
 async def test_the_server_is_killed_and_started_again_and_everything_is_there(
     screens: Screens, tmp_path: pathlib.Path, unused_tcp_port: int
 ) -> None:

@@ -3,12 +3,19 @@ import { Refused, unanswered } from "./errors";
 
 const PREFIX = "/api/v1";
 const TIMEOUT_MS = 15_000;
+/** An answer that has begun to come may be long, and the line slow. */
+const BODY_MS = 60_000;
+/** A request that may be repeated is, when not even the head of its answer comes: it may have gone out on a dead connection. */
+const HEAD_MS = 5000;
+const REPEATS = 2;
 
 export interface Call {
   method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: unknown;
   query?: Record<string, string | number | undefined>;
   token?: string;
+  /** The request does the same when it is carried out twice; a GET always does. */
+  repeatable?: boolean;
   /** Let the request outlive the page. */
   keepalive?: boolean;
 }
@@ -26,11 +33,11 @@ export async function http<T>(path: string, call: Call = {}): Promise<T> {
     init.body = JSON.stringify(call.body);
   }
   if (call.keepalive) init.keepalive = true;
-  else init.signal = AbortSignal.timeout(TIMEOUT_MS);
+  const repeats = call.repeatable || init.method === "GET" ? REPEATS : 0;
   let response: Response;
   let text: string;
   try {
-    response = await fetch(PREFIX + path + search(call.query), init);
+    response = await answered(PREFIX + path + search(call.query), init, repeats);
     text = await response.text();
   } catch {
     throw unanswered("network"); // fetch tells no more than that
@@ -38,6 +45,24 @@ export async function http<T>(path: string, call: Call = {}): Promise<T> {
   const value = parse(text);
   if (response.ok) return value as T;
   throw refusal(response, value);
+}
+
+/** Aborting a request closes its connection, so that the next one goes out on another. */
+async function answered(url: string, init: RequestInit, repeats: number): Promise<Response> {
+  if (init.keepalive) return fetch(url, init);
+  for (let left = repeats; ; left -= 1) {
+    const stop = new AbortController();
+    const whole = setTimeout(() => stop.abort(), BODY_MS);
+    const head = setTimeout(() => stop.abort(), left > 0 ? HEAD_MS : TIMEOUT_MS);
+    try {
+      return await fetch(url, { ...init, signal: stop.signal });
+    } catch (error) {
+      clearTimeout(whole);
+      if (left === 0 || !stop.signal.aborted) throw error;
+    } finally {
+      clearTimeout(head);
+    }
+  }
 }
 
 function search(query: Call["query"]): string {

@@ -6,6 +6,8 @@ export interface Ended {
   readonly retryAfterMs?: number;
   /** The node asked us to come back after this pause. */
   readonly drainMs?: number;
+  /** The connection was given up: it did not answer any more, or its network is gone. */
+  readonly dead?: boolean;
   /** The connection had become ready. */
   readonly wasReady: boolean;
 }
@@ -25,6 +27,7 @@ export function next(ended: Ended, attempt: number, backoff: number): Next {
   if (ended.code === "session_ended") return { step: "sign_out", code: ended.code };
   // A new token that is refused as well is no reason to ask in a tight circle.
   if (ended.code && STALE_TOKEN.has(ended.code) && attempt < 2) return { step: "renew" };
+  if (ended.dead) return { step: "wait", ms: 0 };
   if (ended.drainMs !== undefined) return { step: "wait", ms: ended.drainMs };
   if (ended.retryAfterMs !== undefined) return { step: "wait", ms: Math.max(ended.retryAfterMs, backoff) };
   return { step: "wait", ms: backoff };

@@ -2,6 +2,7 @@
 import { signal } from "@preact/signals";
 import { io, type Socket } from "socket.io-client";
 import { backoffMs } from "../core/backoff";
+import { Liveness, UNANSWERED_MS } from "../core/liveness";
 import { type Ended, next } from "../core/reconnect";
 import { asRefused, Refused, unanswered } from "../errors";
 import type { Ack, Ready } from "../wire";
@@ -13,11 +14,18 @@ export interface Listener {
   /** The connection is open for requests. */
   ready(ready: Ready): void;
   lost(): void;
+  /** Nobody touches the page. */
+  idle(): boolean;
   event(name: string, payload: unknown): void;
 }
 
-const READY_TIMEOUT_MS = 15_000;
+/** The time for the first try; each that fails gives the next one more, as a slow line needs it. */
+const READY_TIMEOUT_MS = 6000;
+const MAX_READY_TIMEOUT_MS = 15_000;
+/** A try that is younger has begun on the network that there is now. */
+const YOUNG_MS = 1000;
 const REQUEST_TIMEOUT_MS = 10_000;
+const LOOK_MS = 5000;
 
 export const status = signal<Status>("connecting");
 /** The code of the reason why the last try came to nothing; null while all is well. */
@@ -27,6 +35,12 @@ export const retryAtMs = signal<number | null>(null);
 
 let live: Socket | null = null;
 let hurry: () => void = () => undefined;
+/** Give up the connection, or the try, that there is. */
+let giveUp: () => void = () => undefined;
+let beganAtMs = 0;
+let webSocketWorks = false;
+let isIdle: () => boolean = () => false;
+const liveness = new Liveness(Date.now());
 
 /** Keep a connection until the returned function is called. */
 export function start(listener: Listener): () => void {
@@ -36,16 +50,25 @@ export function start(listener: Listener): () => void {
     if (live) request("auth.refresh", { token }).catch((error: unknown) => console.info("auth.refresh:", error));
     else hurry(); // the server answers again
   });
-  const online = () => hurry();
   const seen = () => {
-    if (!document.hidden) hurry();
+    if (!document.hidden) check();
   };
-  addEventListener("online", online);
-  document.addEventListener("visibilitychange", seen);
+  isIdle = listener.idle;
+  const looking = setInterval(() => {
+    if (liveness.isQuiet(Date.now())) check();
+  }, LOOK_MS);
+  const signs: readonly [EventTarget | undefined, string, () => void][] = [
+    [window, "online", check],
+    [window, "pageshow", seen],
+    [document, "visibilitychange", seen],
+    [document, "resume", seen],
+    [(navigator as { connection?: EventTarget }).connection, "change", check],
+  ];
+  for (const [target, name, heed] of signs) target?.addEventListener(name, heed);
   void keep(listener, stopping.signal);
   return () => {
-    removeEventListener("online", online);
-    document.removeEventListener("visibilitychange", seen);
+    clearInterval(looking);
+    for (const [target, name, heed] of signs) target?.removeEventListener(name, heed);
     stopping.abort();
     hurry();
   };
@@ -54,6 +77,28 @@ export function start(listener: Listener): () => void {
 /** Do not wait any longer for the next try. */
 export function retryNow(): void {
   hurry();
+}
+
+/** The network may have changed, or the device has slept: ask whether the connection still carries, or try again at once. */
+function check(): void {
+  if (status.peek() === "waiting") hurry();
+  else if (live) probe(live);
+  else if (Date.now() - beganAtMs > YOUNG_MS) giveUp();
+}
+
+/** Ask the server for an ack that it gives from memory. Without one the connection is given up. */
+function probe(socket: Socket): void {
+  if (liveness.asking || socket !== live) return;
+  const judge = () => {
+    if (socket !== live) return;
+    const verdict = liveness.judge(Date.now());
+    if (verdict === "dead") giveUp();
+    else if (verdict !== "alive") setTimeout(judge, verdict.waitMs);
+  };
+  setTimeout(judge, liveness.asked(Date.now()));
+  socket.emit("presence.set", { idle: isIdle() }, () => {
+    if (socket === live) liveness.answered(Date.now());
+  });
 }
 
 /**
@@ -65,10 +110,13 @@ export async function request<T>(event: string, payload: unknown, timeoutMs = RE
   const socket = live;
   if (!socket?.connected) throw unanswered("network");
   let ack: Ack<T>;
+  const doubt = setTimeout(() => probe(socket), UNANSWERED_MS);
   try {
     ack = await socket.timeout(timeoutMs).emitWithAck(event, payload);
   } catch {
     throw unanswered(socket.connected ? "no_answer" : "network");
+  } finally {
+    clearTimeout(doubt);
   }
   if (ack.ok) return ack;
   throw new Refused(ack.error);
@@ -80,13 +128,14 @@ export function tell(event: string, payload: unknown): void {
 }
 
 async function keep(listener: Listener, stopping: AbortSignal): Promise<void> {
-  for (let attempt = 0; !stopping.aborted; attempt += 1) {
+  for (let failed = 0; !stopping.aborted; ) {
     status.value = "connecting";
     retryAtMs.value = null;
-    const ended = await once(listener, stopping);
+    const ended = await once(listener, stopping, failed);
     if (stopping.aborted) break;
-    if (ended.wasReady) attempt = 0;
     trouble.value = ended.code ?? null;
+    const attempt = ended.wasReady ? 0 : failed;
+    failed = ended.wasReady ? 0 : failed + 1;
     const step = next(ended, attempt, backoffMs(attempt, Math.random()));
     if (step.step === "sign_out") {
       session.expel(step.code);
@@ -96,8 +145,13 @@ async function keep(listener: Listener, stopping: AbortSignal): Promise<void> {
   }
 }
 
-/** One connection, from its first packet to its end. */
-async function once(listener: Listener, stopping: AbortSignal): Promise<Ended> {
+/**
+ * One connection, from its first packet to its end.
+ *
+ * @param failed How many in a row did not become ready before it.
+ */
+async function once(listener: Listener, stopping: AbortSignal, failed: number): Promise<Ended> {
+  beganAtMs = Date.now();
   let token: string;
   try {
     token = await session.accessToken();
@@ -106,19 +160,30 @@ async function once(listener: Listener, stopping: AbortSignal): Promise<Ended> {
     return { code, wasReady: false, ...(retry_after_ms === undefined ? {} : { retryAfterMs: retry_after_ms }) };
   }
   if (stopping.aborted) return { wasReady: false };
-  const socket = io({ auth: (send) => send({ token }), reconnection: false, forceNew: true, autoConnect: false });
+  // Where a WebSocket came about, the next one is opened directly: it is faster, and polling could get one of the
+  // browser's kept HTTP connections, which a change of the network leaves dead.
+  const direct = webSocketWorks && failed % 2 === 0;
+  const socket = io({
+    auth: (send) => send({ token }),
+    reconnection: false,
+    forceNew: true,
+    autoConnect: false,
+    ...(direct ? { transports: ["websocket"] } : {}),
+  });
   const ended = await new Promise<Ended>((resolve) => {
     let wasReady = false;
     let code: string | undefined;
     let drainMs: number | undefined;
     const end = (more: Partial<Ended> = {}) =>
       resolve({ wasReady, ...(code ? { code } : {}), ...(drainMs === undefined ? {} : { drainMs }), ...more });
-    const late = setTimeout(end, READY_TIMEOUT_MS);
+    const late = setTimeout(end, Math.min(MAX_READY_TIMEOUT_MS, READY_TIMEOUT_MS * (1 + failed)));
+    giveUp = () => end({ dead: true });
     socket.onAny((name: string, payload: unknown) => {
       if (name === "ready") {
         wasReady = true;
         clearTimeout(late);
         live = socket;
+        liveness.began(Date.now());
         status.value = "online";
         trouble.value = null;
         listener.ready(payload as Ready);
@@ -144,8 +209,11 @@ async function once(listener: Listener, stopping: AbortSignal): Promise<Ended> {
     socket.on("disconnect", () => queueMicrotask(end));
     stopping.addEventListener("abort", () => end(), { once: true });
     socket.connect();
+    socket.io.engine.on("packet", () => liveness.heard(Date.now()));
   });
   live = null;
+  giveUp = () => undefined;
+  if (ended.wasReady) webSocketWorks = socket.io.engine.transport.name === "websocket";
   socket.offAny();
   socket.removeAllListeners();
   socket.disconnect();

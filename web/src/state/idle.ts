@@ -35,6 +35,10 @@ export function watch(): () => void {
   };
 }
 
+export function isIdle(): boolean {
+  return idleness.idle;
+}
+
 /** A new connection is not idle for the server before it is told. */
 export function tellAgain(): void {
   if (idleness.idle) tell();

@@ -66,7 +66,12 @@ function begin(user: string): () => void {
   outbox.open(user);
   const stopPresence = presence.start();
   const stopIdle = idle.watch();
-  const stopConnection = connection.start({ ready, lost, event: (name, payload) => dispatch(name, payload, user) });
+  const stopConnection = connection.start({
+    ready,
+    lost,
+    idle: idle.isIdle,
+    event: (name, payload) => dispatch(name, payload, user),
+  });
   return () => {
     stopConnection();
     stopPresence();

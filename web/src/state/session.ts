@@ -110,6 +110,7 @@ async function rotate(): Promise<string> {
       const answer = await http<SignedIn>("/auth/refresh", {
         method: "POST",
         body: { refresh_token: stored.refresh_token },
+        repeatable: true, // the token is taken until its replacement was used
       });
       if (parseStored(storage.get(KEY))?.user.id !== answer.user.id) {
         abandon(answer.refresh_token); // signed out while the request was on its way
