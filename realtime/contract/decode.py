@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+_FLOAT = "got `float`"
+_EXACT = 2**53 - 1
+_value = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _LONGEST = 200  # of what is said about a field, since the name of an unknown one is the client's
 _WHERE = re.compile(r" - at `([^`]*)`$")
 
@@ -31,9 +35,31 @@ def decode(decoder: Callable[[bytes], T], raw: bytes) -> T:
     try:
         return decoder(raw)
     except msgspec.ValidationError as error:
+        if _FLOAT in str(error):
+            return _decode_whole(decoder, raw)
         raise invalid(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson from error
+
+
+def _decode_whole(decoder: Callable[[bytes], T], raw: bytes) -> T:
+    """Decode JSON with whole numbers written `2.0` or `2e0`, as some languages write them: to JSON they are the same."""
+    try:
+        return decoder(_encode(_whole(_value(raw))))
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InvalidJson from error
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _whole(one) for key, one in value.items()}
+    return value
 
 
 def invalid(error: msgspec.ValidationError) -> RealtimeError:

@@ -32,8 +32,8 @@ from realtime.contract.types import (
 )
 
 
-class ConnectAuth(Request):
-    """The payload of the Socket.IO CONNECT packet."""
+class ConnectAuth(msgspec.Struct, frozen=True, kw_only=True):
+    """The payload of the Socket.IO CONNECT packet. Other fields are passed over: clients add some (`pid`, `offset`)."""
 
     token: Annotated[str, Meta(min_length=1, max_length=4096, description="The access token.")]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
-_auth_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_auth_fields = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _CONNECT_ATTEMPTS = 5  # in a row that were refused
 # What a packet costs beyond its frame, in units of `transport.Bounds.units_per_s`.
 _CONNECT_UNITS = 100  # a signature is checked, and everybody hears of the presence
@@ -329,7 +329,7 @@ class Connection:
         try:
             fields = decode(_auth_fields, packet.data or b"{}")
             if application is not None and needs_token:
-                token = fields.pop("token", None)
+                token = fields.pop("token", None) if fields else None
                 self._identify(application.authenticate(self, b"" if token is None else b'{"token":%b}' % token))
                 if not self._is_guest:
                     self._is_guest = True

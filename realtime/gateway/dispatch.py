@@ -47,6 +47,8 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
     name: msgspec.json.Decoder(request).decode for name, (request, _) in socket.REQUESTS.items()
 }
 _AUTH = msgspec.json.Decoder(socket.ConnectAuth).decode
+_MAYBE_AUTH = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+_EMPTY = (b"null", b'""')
 MAX_WAITING = 100  # requests of one connection that wait their turn
 MAX_DEPTH = 32  # of the data of a signal
 
@@ -134,9 +136,7 @@ class Dispatch:
 
     def authenticate(self, connection: Connection, auth: bytes) -> model.Principal:
         """Check the token of a CONNECT packet: one signature, no database."""
-        if not auth:
-            raise errors.TokenMissing
-        principal = self._accounts.authenticate(decode(_AUTH, auth).token)
+        principal = self._accounts.authenticate(_token(auth))
         if not self._hub.has_room(principal.user.id, connection, self._connections_per_user):
             raise errors.TooManyConnections(retry_after_ms=10_000)
         return principal
@@ -386,6 +386,22 @@ class Dispatch:
         for after_s, peer in leaving:
             peer.emit("server.drain", socket.ServerDrain(reconnect_after_ms=int(after_s * 1000)))
         return leaving
+
+
+def _token(auth: bytes) -> str:
+    """Take the token out of the payload of a CONNECT packet, in every form in which clients say that they have none.
+
+    Raises:
+        TokenMissing: no payload, `null`, `{}`, or a `token` that is `null` or empty.
+        InvalidRequest, InvalidJson: anything else that is no object with a token.
+    """
+    try:
+        return decode(_AUTH, auth).token
+    except errors.RealtimeError:
+        fields = decode(_MAYBE_AUTH, auth or b"null")
+        if fields is None or bytes(fields.get("token", b"null")) in _EMPTY:
+            raise errors.TokenMissing from None
+        raise
 
 
 def own_presence(setting: model.PresenceSetting) -> bytes:

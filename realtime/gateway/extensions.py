@@ -99,6 +99,16 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
             raise python_socketio.exceptions.DisconnectedError
         return values if len(values) > 1 else values[0] if values else None
 
+    def instrument(self, *_: Any, **__: Any) -> Any:
+        """Not served: Socket.IO's admin page looks into the engine of python-socketio, which is not there.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "instrument() needs python-socketio's own engine; look at the operator's page, #/server, instead"
+        )
+
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         guest = self.eio.guests.get(self.manager.eio_sid_from_sid(sid, namespace or "/"))
         if guest is not None:
@@ -119,6 +129,11 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
 
     def needs_token(self, namespace: str) -> bool:
         return namespace not in self._anonymous and "*" not in self._anonymous
+
+    def settle(self) -> None:
+        """Let handlers for every namespace (`namespace="*"`) have them: python-socketio asks its settings besides."""
+        if "*" in self.handlers or "*" in self.namespace_handlers:
+            self.namespaces = "*"
 
     def guest(self, carrier: Carrier, environ: dict[str, object]) -> Guest:
         """Begin to serve a client."""
@@ -264,7 +279,7 @@ class _Engine:
             guest.hang_up()
 
     def attach(self, *_: Any) -> None:
-        raise RuntimeError("The gateway serves the path; there is nothing to attach.")
+        raise NotImplementedError("the gateway serves the path; there is nothing to attach to")
 
     def close(self) -> None:
         for task in self._tasks:

@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 PRINCIPAL = "realtime.principal"
 """Key of the environ under which a handler finds who the client is, a `model.Principal`; None without a token."""
 MAX_WAITING = 1000  # packets of one client that wait for its handlers
-_REASONS = {
+_REASONS = {  # as python-engineio names them
     CloseReason.CLIENT: "client disconnect",
+    CloseReason.CLOSED: "transport close",
     CloseReason.TRANSPORT: "transport close",
     CloseReason.PING_TIMEOUT: "ping timeout",
 }

@@ -21,7 +21,7 @@ def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:
         limit_bytes: What may wait for the handlers of one client.
 
     Raises:
-        ConfigError: one cannot be imported, or wants the namespace `/`.
+        ConfigError: one cannot be imported, wants the namespace `/`, or something that is not served.
     """
     if not names:
         return None
@@ -35,7 +35,11 @@ def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:
             register = getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"REALTIME_EXTENSIONS: {name} is not the module:function of an extension: {error}.") from error
-        register(found)
-    if found.serves("/"):
+        try:
+            register(found)
+        except NotImplementedError as error:
+            raise ConfigError(f"REALTIME_EXTENSIONS: {name} asks for what is not served: {error}.") from error
+    found.settle()
+    if "/" in found.handlers or "/" in found.namespace_handlers:
         raise ConfigError("REALTIME_EXTENSIONS: the namespace `/` is the server's own; extensions register others.")
     return found

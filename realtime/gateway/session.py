@@ -27,7 +27,8 @@ _PROBE_PONG = frame(engineio.PONG + engineio.PROBE)
 class CloseReason(enum.StrEnum):
     """Why a connection ended: in logs and metrics, and, where the server decided, told to the client."""
 
-    CLIENT = "client"
+    CLIENT = "client"  # it said so with a packet
+    CLOSED = "closed"  # it closed its WebSocket, as a page that is left does
     TRANSPORT = "transport"
     PING_TIMEOUT = "ping_timeout"
     CONNECT_TIMEOUT = "connect_timeout"
@@ -270,7 +271,7 @@ class Session:
         self._wake()
 
     def lost(self, code: int | None) -> None:
-        self._end(CloseReason.TRANSPORT if code is None else CloseReason.CLIENT)
+        self._end(CloseReason.TRANSPORT if code is None else CloseReason.CLOSED)
 
     # -- long polling -----------------------------------------------------------------------------
 

@@ -241,7 +241,8 @@ async def answer(socket: RawSocket, packet: str) -> str:
 
 @pytest.mark.parametrize(
     ("auth", "code"),
-    [("", "token_missing"), ("{}", "token_missing"), ('{"token":"x"}', "token_invalid"), ('{"token":5}', "invalid_request"),
+    [("", "token_missing"), ("{}", "token_missing"), ("null", "token_missing"), ('{"token":null}', "token_missing"),
+     ('{"token":""}', "token_missing"), ('{"token":"x"}', "token_invalid"), ('{"token":5}', "invalid_request"),
      ("[]", "invalid_request"), ("{", "invalid_json")],
 )  # fmt: skip
 async def test_without_a_good_token_nobody_gets_in_and_no_handler_hears_of_it(
@@ -550,6 +551,33 @@ def takes_the_root(server: Extensions) -> None:
 def test_an_extension_cannot_take_the_namespace_of_the_contract() -> None:
     with pytest.raises(config.ConfigError, match="others"):
         load((f"{__name__}:takes_the_root",), 1)
+
+
+def takes_every_namespace(server: Extensions) -> None:
+    @server.on("*", namespace="*")  # type: ignore[untyped-decorator]  # python-socketio has no types
+    async def anything(event: str, namespace: str, sid: str, *values: Any) -> list[Any]:
+        return [event, namespace, *values]
+
+
+async def test_a_handler_for_everything_serves_every_namespace_but_the_contracts(nodes: Nodes) -> None:
+    api = await nodes.start(extensions=f"{__name__}:takes_every_namespace")
+    anna = await api.register()
+    socket = await opened(api)
+    for namespace in ("/one", "/two"):
+        assert (await answer(socket, f"40{namespace}," + json.dumps({"token": anna.token}))).startswith(f"40{namespace},")
+        assert await answer(socket, f'42{namespace},1["draw",2]') == f'43{namespace},1[["draw","{namespace}",2]]'
+    assert (await answer(socket, "40" + json.dumps({"token": anna.token}))).startswith('40{"sid"')
+    assert (await socket.text()).startswith('42["ready"')
+    assert json.loads((await answer(socket, '420["draw",{}]'))[3:])[0]["error"]["code"] == "unknown_event"
+
+
+def asks_for_the_admin_page(server: Extensions) -> None:
+    server.instrument(auth=False)
+
+
+def test_an_extension_that_asks_for_what_is_not_served_stops_the_start_with_a_sentence() -> None:
+    with pytest.raises(config.ConfigError, match=r"asks_for_the_admin_page .* not served: instrument\(\) .*\.$"):
+        load((f"{__name__}:asks_for_the_admin_page",), 1)
 
 
 def test_the_extension_of_the_tests_is_one() -> None:

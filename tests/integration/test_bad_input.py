@@ -263,7 +263,7 @@ async def test_no_field_takes_what_is_not_its_own(anna: Person, room: str) -> No
     before = await head(anna, room)
     talk = Talk(anna)
     connection = await talk.socket()
-    numbers = ["1.0", "1.5", "1e0", '"1"', "-1", "true", "null", "9007199254740992", str(2**63), str(2**64), "1" + "0" * 400]
+    numbers = ["1.5", "1e-1", '"1"', "-1", "true", "null", "9007199254740992", str(2**63), str(2**64), "1" + "0" * 400]
     ids = ['""', '"a b"', '"ä"', '"a\\n"', '"\\u0000"', "5", '"' + "x" * 129 + '"', "null", '["c"]']
     rooms = ["5", "null", '""', '"' + "x" * 65 + '"', "[]", f'["{room}"]']
     cases: list[tuple[str, str]] = [

@@ -128,7 +128,7 @@ def test_nothing_reaches_the_sink_once_the_session_is_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(None, CloseReason.TRANSPORT), (1001, CloseReason.CLIENT), (1005, CloseReason.CLIENT)]
+    ("code", "reason"), [(None, CloseReason.TRANSPORT), (1001, CloseReason.CLOSED), (1005, CloseReason.CLOSED)]
 )
 def test_a_lost_websocket_is_the_clients_wish_when_it_said_so(code: int | None, reason: CloseReason) -> None:
     shared, session, _, sink = live()
