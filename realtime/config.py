@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from realtime import origins
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -103,7 +105,7 @@ class Config:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        return _list(self.cors_origins)
+        return origins.parse(_list(self.cors_origins))
 
     @property
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -136,7 +138,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
         if given is not None:
             values[key] = _parse(fields[key], given, "--" + key.replace("_", "-"))
     config = Config(**values)
-    for name, property_ in (("trusted_proxies", "proxies"), ("metrics_networks", "scrapers")):
+    for name, property_ in (("trusted_proxies", "proxies"), ("metrics_networks", "scrapers"), ("cors_origins", "origins")):
         try:
             getattr(config, property_)  # parsed here, so that a wrong one stops the start
         except ValueError as error:

@@ -100,6 +100,13 @@ class InvalidCredentials(RealtimeError):
     default = "The username or the password is wrong."
 
 
+class OriginNotAllowed(RealtimeError):
+    """The answer to a page that may not open a connection: of an origin that nobody named, or behind a proxy that hides it."""
+
+    code, status = "origin_not_allowed", 403
+    default = "This page's origin may not connect. The operator names it in REALTIME_CORS_ORIGINS, or passes on the Host header."
+
+
 class WrongPassword(RealtimeError):
     code, status = "wrong_password", 403
     default = "The current password is another one."

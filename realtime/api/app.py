@@ -9,10 +9,11 @@ import msgspec
 from aiohttp import web
 
 from realtime.api import asyncapi, docs, openapi, probes
-from realtime.api.edge import PAGE, Edge
+from realtime.api.edge import Edge
 from realtime.api.operations import operation
 from realtime.api.routes import ROUTES
 from realtime.api.site import add_site
+from realtime.headers import PAGE
 
 if TYPE_CHECKING:
     import pathlib
@@ -43,7 +44,7 @@ def mount(
     Args:
         app: The application, not yet started.
         services: What the routes call.
-        cors_origins: Origins of browser pages elsewhere that may call `/api`; `*` for all.
+        cors_origins: Origins of browser pages elsewhere that may call `/api`, as `origins.parse` returns them.
         trusted: The proxies whose X-Forwarded-For and X-Request-Id are believed.
         readers: Who may read the metrics.
         max_body_bytes: How long the body of a request may be.

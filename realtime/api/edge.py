@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from realtime import errors
+from realtime import errors, origins
 from realtime.address import within
-from realtime.api import cors, problems
+from realtime.api import problems
 from realtime.errors import RealtimeError
+from realtime.headers import API, PAGE, SECURITY, page_policy
 from realtime.telemetry import logs
 
 if TYPE_CHECKING:
@@ -33,25 +34,13 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 WENT_AWAY = 499  # nginx' number for a client that closed the connection before there was an answer
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Server": "realtime",  # in place of the versions of Python and aiohttp
-}
-API = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
-PAGE_POLICY = (
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-PAGE = {"Cache-Control": "no-cache", "Content-Security-Policy": PAGE_POLICY}
-
 
 class Edge:
     """Puts routes on an application, each inside the ring.
 
     Args:
         app: Where routes are added.
-        cors_origins: Origins of pages elsewhere that may call `/api`; `*` for all.
+        cors_origins: Origins of pages elsewhere that may call `/api`, as `origins.parse` returns them.
         observe: Called after each request with (method, route, status, seconds). Methods that nobody defined are
             counted as OTHER and unknown paths as `UNMATCHED`: clients must not be able to make labels.
         trusted: The proxies whose X-Request-Id is believed.
@@ -62,7 +51,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._trusted = trusted
-        self._cors_origins = frozenset(cors_origins)
+        self._cors_origins = tuple(cors_origins)
         self._observe = observe
 
     def add(self, path: str, handlers: Mapping[str, Handler], headers: Mapping[str, str] = API, *, template: str = "") -> None:
@@ -114,7 +103,8 @@ class Edge:
         return other
 
     def _preflight(self, request: web.Request) -> web.Response:
-        return web.Response(status=204, headers=cors.preflight_headers(request.headers.get("Origin"), self._cors_origins))
+        origin, requested = request.headers.get("Origin"), request.headers.get("Access-Control-Request-Headers")
+        return web.Response(status=204, headers=origins.preflight_headers(origin, self._cors_origins, requested))
 
     def _ring(self, handler: Handler, name: str, headers: Mapping[str, str]) -> Handler:
         fixed = {**SECURITY, **headers}
@@ -135,8 +125,11 @@ class Edge:
                 logs.request_id.reset(number)
             for key, value in fixed.items():
                 response.headers.setdefault(key, value)
+            if headers is PAGE:
+                response.headers.setdefault("Content-Security-Policy", page_policy(request.headers.get("Host", "")))
             if request.path.startswith("/api/"):
-                response.headers.update(cors.answer_headers(request.headers.get("Origin"), self._cors_origins))
+                for key, value in origins.answer_headers(request.headers.get("Origin"), self._cors_origins).items():
+                    response.headers.setdefault(key, value)  # a preflight has said more
             return response
 
         return ring
@@ -160,6 +153,8 @@ def _tell(method: str, route: str, status: int, took_s: float) -> None:
 
 async def _answer(handler: Handler, request: web.Request, name: str) -> web.StreamResponse:
     try:
+        if len(request.headers.getall("Origin", [])) > 1:
+            raise errors.InvalidRequest("Origin is given once.")
         return await handler(request)
     except RealtimeError as error:
         if error.status == 500:

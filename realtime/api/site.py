@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from realtime import errors
-from realtime.api.edge import PAGE
+from realtime.headers import PAGE
 
 if TYPE_CHECKING:
     import pathlib

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import http
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
-from realtime import errors
+from realtime import errors, headers, tasks
 from realtime.contract.types import Error
 from realtime.gateway import engineio, sids, websocket
 from realtime.gateway.admission import Admission, AdmissionLimits
@@ -28,16 +29,21 @@ from realtime.gateway.transport import (
     take_over,
 )
 from realtime.gateway.turns import Turns
+from realtime.origins import Page, answer_headers, is_welcome, preflight_headers, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from realtime.gateway.handshake import Opening
 
+logger = logging.getLogger(__name__)
+
 _TEXT = "text/plain; charset=UTF-8"
 _MAX_PACKETS = 1000  # in one POST; its bytes are bounded too
 _CLOSE_LINGER_S = 5.0
 _POST_TIMEOUT_S = 20.0
+_METHODS = "GET, POST"
+_FIXED = {**headers.SECURITY, **headers.API}
 _SECRET_HEADERS = {"authorization", "proxy-authorization"}
 
 
@@ -48,7 +54,7 @@ class EngineConfig:
     Args:
         path: Of the URL.
         units_per_s: What a connection may bring in the long run (`transport.Bounds`).
-        origins: Of browser pages elsewhere that may connect; `*` for all. Pages of the same host always may.
+        origins: Of browser pages elsewhere that may connect, as `origins.parse` returns them. Our own pages always may.
         client_address: Tells whom a request counts for, by the address of its TCP connection and what its X-Forwarded-For
             headers say, joined by commas.
         sid_tag: What session ids begin with, where several processes share a port.
@@ -105,6 +111,7 @@ class EngineServer:
         self._polling = 0
         self._leaving: dict[str, Session] = {}  # closed, and the last packets wait for a poll
         self._draining = False
+        self._next_complaint_s = 0.0
 
     def __len__(self) -> int:
         """How many sessions live."""
@@ -159,9 +166,13 @@ class EngineServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request of Engine.IO: a handshake, a poll, a post, or the upgrade to a WebSocket."""
-        origin = request.headers.get("Origin")
-        if origin is not None and not self._is_welcome(origin, request.headers.get("Host", "")):
-            return _refused(Refusal.FORBIDDEN, 403)
+        given = request.headers.getall("Origin", [])
+        if len(given) > 1:
+            return self._finish(request, _refused(Refusal.BAD_REQUEST))
+        page = Page(given[0] if given else None, request.headers.get("Host", ""), request.headers.get("Sec-Fetch-Site"))
+        if not is_welcome(page, self.config.origins):
+            self._tell_operator(page)
+            return self._finish(request, _problem(errors.OriginNotAllowed()))
         if request.method == "OPTIONS":
             return self._finish(request, web.Response(status=204))
         return self._finish(request, await self._answer(request))
@@ -221,7 +232,7 @@ class EngineServer:
         Returns:
             False when the request has to be answered by `handle`: then nothing has happened.
         """
-        if self.config.keep_environ or (asked.origin is not None and not self._is_welcome(asked.origin, asked.host)):
+        if self.config.keep_environ or (not is_welcome(asked.page, self.config.origins)):
             return False
         peer = transport.get_extra_info("peername")
         address = self.config.client_address(peer[0] if isinstance(peer, tuple) else "", asked.forwarded)
@@ -356,24 +367,29 @@ class EngineServer:
                 raise errors.PayloadTooLarge
         return bytes(body)
 
-    def _is_welcome(self, origin: str, host: str) -> bool:
-        """Tell whether a page of this origin may connect: our own, or one that the operator named."""
-        if "*" in self.config.origins or origin in self.config.origins:
-            return True
-        return origin.partition("://")[2].lower() == host.lower()
+    def _tell_operator(self, page: Page) -> None:
+        """Log that a page was refused: behind a proxy that hides the Host it is our own, and nobody else would say so."""
+        now_s = self._loop.time()
+        if now_s < self._next_complaint_s:
+            return
+        self._next_complaint_s = now_s + tasks.COMPLAIN_S
+        logger.warning(
+            "a page of %s was refused at %s; said once a minute. If it is your own, let your proxy pass on the Host header "
+            "(docs/operations.md), else name its origin in REALTIME_CORS_ORIGINS",
+            shown(page.origin or ""),
+            shown(page.host),
+        )
 
     def _finish(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         if response.prepared:
             return response
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
         origin = request.headers.get("Origin")
-        if origin is not None:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"
-            if request.method == "OPTIONS":
-                response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-                response.headers["Access-Control-Allow-Headers"] = "Content-Type"
+        response.headers.update(_FIXED)
+        if request.method == "OPTIONS":
+            requested = request.headers.get("Access-Control-Request-Headers")
+            response.headers.update(preflight_headers(origin, self.config.origins, requested, _METHODS))
+        else:
+            response.headers.update(answer_headers(origin, self.config.origins))
         return response
 
 

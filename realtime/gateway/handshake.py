@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from realtime.gateway import engineio, websocket
+from realtime.origins import Page
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -32,14 +33,12 @@ class Opening(NamedTuple):
 
     Args:
         head: The answer that makes the connection a WebSocket, with its empty line.
-        host: What it thinks whom it talks to.
-        origin: Of the page that it comes from; None: of no page.
+        page: Where it says it comes from.
         forwarded: What proxies say whom they speak for, as they wrote it.
     """
 
     head: bytes
-    host: str
-    origin: str | None
+    page: Page
     forwarded: str | None
 
 
@@ -74,7 +73,8 @@ def opening(data: bytes, path: str) -> Opening | None:
     head = switching("GET", headers)
     if head is None or "host" not in headers:
         return None
-    return Opening(head, headers["host"], headers.get("origin"), headers.get("x-forwarded-for"))
+    page = Page(headers.get("origin"), headers["host"], headers.get("sec-fetch-site"))
+    return Opening(head, page, headers.get("x-forwarded-for"))
 
 
 def switching(method: str, headers: Headers) -> bytes | None:

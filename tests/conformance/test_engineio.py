@@ -515,7 +515,16 @@ async def test_a_page_of_the_same_host_may_connect_and_a_foreign_one_may_not(api
     own = api.url.removeprefix("http://")
     assert (await answer_to(api, f"http://{own}"))[0] == 200
     assert (await answer_to(api, "https://chat.example", host="chat.example"))[0] == 200
-    for origin in ("https://evil.example", "null", "http://127.0.0.1", f"http://{own}.evil.example", "", "http://"):
+    for origin in (
+        "ftp://" + own,
+        f"capacitor://{own}",
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1",
+        f"http://{own}.evil.example",
+        "",
+        "http://",
+    ):
         for method in ("GET", "OPTIONS"):
             status, headers = await answer_to(api, origin, method)
             assert status == 403, origin
@@ -528,10 +537,48 @@ async def test_a_page_that_the_operator_named_may_connect_and_is_told_so(nodes: 
     api = await nodes.start(cors_origins="https://app.example, https://other.example")
     status, headers = await answer_to(api, "https://app.example")
     assert (status, headers["access-control-allow-origin"], headers["vary"]) == (200, "https://app.example", "Origin")
-    assert "access-control-allow-credentials" not in headers
+    assert headers["access-control-allow-credentials"] == "true"
     status, headers = await answer_to(api, "https://app.example", "OPTIONS")
     assert (status, headers["access-control-allow-methods"]) == (204, "GET, POST")
     assert "Content-Type" in headers["access-control-allow-headers"]
     assert (await answer_to(api, "https://app.example.evil.example"))[0] == 403
     _, status, _ = await RawSocket.upgrade(api.url, headers={"Origin": "https://other.example"})
     assert status == 101
+
+
+async def test_a_page_may_send_credentials_and_headers_of_its_own(nodes: Nodes) -> None:
+    api = await nodes.start(cors_origins="https://App.example:443/")
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST",
+             "Access-Control-Request-Headers": "content-type,traceparent,x-app"}  # fmt: skip
+    answer = await Polling(api.http, api.url).request("OPTIONS", wire.HANDSHAKE, headers=asked)
+    assert (answer.status, answer.headers["Access-Control-Allow-Headers"]) == (204, asked["Access-Control-Request-Headers"])
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "Access-Control-Request-Headers" in answer.headers["Vary"]
+
+
+async def test_the_page_and_the_operator_are_told_why_a_page_may_not_connect(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """As behind a proxy that puts its own Host in place of the one that the page knows."""
+    page = {"Origin": "https://chat.example", "Host": "127.0.0.1:8000"}
+    for _ in range(3):
+        refused = await Polling(api.http, api.url).request("GET", wire.HANDSHAKE, headers=page)
+        assert (refused.status, json.loads(refused.body)["code"]) == (403, "origin_not_allowed")
+    [said] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "https://chat.example was refused at 127.0.0.1:8000" in said
+    own = await Polling(api.http, api.url).request("GET", wire.HANDSHAKE, headers={**page, "Sec-Fetch-Site": "same-origin"})
+    assert own.status == 200, "a browser knows better"
+
+
+async def test_a_request_names_one_origin(api: Api) -> None:
+    headers = [("Origin", api.url), ("Origin", "https://evil.example")]
+    async with api.http.get(f"{api.url}/socket.io/", params=wire.HANDSHAKE, headers=headers) as answer:
+        assert answer.status == 400
+
+
+async def test_every_answer_says_how_browsers_are_to_take_it(polling: Polling) -> None:
+    await polling.open()
+    for method, query in (("GET", wire.HANDSHAKE), ("GET", {}), ("POST", polling.query), ("OPTIONS", {}), ("PUT", polling.query)):
+        headers = (await polling.request(method, query)).headers
+        assert headers["Server"] == "realtime"
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
+        assert headers["Cache-Control"] == "no-store"

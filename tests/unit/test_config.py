@@ -45,6 +45,9 @@ def test_the_hosts_of_a_cluster_are_shown() -> None:
             "REALTIME_DATABASE_URL is a URL such as postgresql://user@host/database or redis://host:6379/0.",
         ),
         ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/33", "REALTIME_TRUSTED_PROXIES: '10.0.0.0/33' does not appear to be"),
+        ("REALTIME_CORS_ORIGINS", "*,null", "REALTIME_CORS_ORIGINS: `*` stands for every origin already"),
+        ("REALTIME_CORS_ORIGINS", "null", "REALTIME_CORS_ORIGINS: `null` is the origin of every sandboxed page"),
+        ("REALTIME_CORS_ORIGINS", "https://a.example/chat", "REALTIME_CORS_ORIGINS: 'https://a.example/chat' is more than an"),
         ("REALTIME_METRICS_NETWORKS", "everybody", "REALTIME_METRICS_NETWORKS: 'everybody' does not appear to be"),
         (
             "REALTIME_METRICS_TOKEN",

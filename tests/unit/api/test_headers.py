@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.api import cors
+from realtime import origins
 
 from .conftest import TOKEN, Client, Start
 
 ORIGIN = "https://app.example"
-PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
+WANTED = "authorization,content-type,traceparent,x-app"
+PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": WANTED}
+VARY = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 ALLOW = "Access-Control-Allow-Origin"
 
 
@@ -30,7 +32,8 @@ async def test_pages_load_only_what_is_ours_and_talk_to_sockets(client: Client) 
     answer = await client.get("/api/docs")
     policy = {part.split()[0]: part.split()[1:] for part in answer.headers["Content-Security-Policy"].split(";")}
     assert policy["default-src"] == ["'self'"]
-    assert policy["connect-src"] == ["'self'", "ws:", "wss:"]
+    host = f"{client.host}:{client.port}"
+    assert policy["connect-src"] == ["'self'", f"ws://{host}", f"wss://{host}"], "its own sockets, and nobody else's"
     assert policy["img-src"] == ["'self'", "data:"]
     assert policy["style-src"] == ["'self'"]
     assert "script-src" not in policy
@@ -48,17 +51,18 @@ async def test_a_configured_origin_may_call_and_see_errors_too(start: Start) -> 
     for path, status in (("/api/v1/me", 200), ("/api/v1/rooms?limit=0", 400), ("/api/nothing", 404)):
         answer = await client.get(path, headers={**TOKEN, "Origin": ORIGIN})
         assert (answer.status, answer.headers[ALLOW], answer.headers["Vary"]) == (status, ORIGIN, "Origin")
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
         assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After, Location, X-Request-Id"
-        assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/api/v1/rooms/r/members/u", "/api/v1/rooms", "/api/nothing"])
 async def test_a_preflight_is_answered_on_every_path(start: Start, path: str) -> None:
     client = await start(cors_origins=[ORIGIN])
     answer = await client.options(path, headers=PREFLIGHT)
-    assert (answer.status, answer.headers[ALLOW], answer.headers["Vary"]) == (204, ORIGIN, "Origin")
+    assert (answer.status, answer.headers[ALLOW], answer.headers["Vary"]) == (204, ORIGIN, VARY)
     assert {"PATCH", "DELETE", "POST"} <= set(answer.headers["Access-Control-Allow-Methods"].split(", "))
-    assert answer.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+    assert answer.headers["Access-Control-Allow-Headers"] == WANTED
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null", ""])
@@ -67,7 +71,7 @@ async def test_an_origin_that_only_looks_alike_gets_nothing(start: Start, origin
     answer = await client.get("/api/v1/me", headers={**TOKEN, "Origin": origin})
     preflight = await client.options("/api/v1/me", headers={**PREFLIGHT, "Origin": origin})
     assert (ALLOW in answer.headers, ALLOW in preflight.headers) == (False, False)
-    assert (answer.headers["Vary"], preflight.headers["Vary"]) == ("Origin", "Origin")
+    assert (answer.headers["Vary"], preflight.headers["Vary"]) == ("Origin", VARY)
 
 
 async def test_a_request_without_origin_varies_too_so_that_caches_keep_the_answers_apart(start: Start) -> None:
@@ -77,9 +81,16 @@ async def test_a_request_without_origin_varies_too_so_that_caches_keep_the_answe
 
 
 def test_a_star_stands_for_every_origin() -> None:
-    assert cors.answer_headers(ORIGIN, {"*"})[ALLOW] == "*"
-    assert cors.preflight_headers("null", {"*"})[ALLOW] == "*"
-    assert ALLOW not in cors.answer_headers(None, {"*"})
+    assert origins.answer_headers(ORIGIN, {"*"})[ALLOW] == "*"
+    assert origins.preflight_headers("null", {"*"})[ALLOW] == "*"
+    assert ALLOW not in origins.answer_headers(None, {"*"})
+    assert "Access-Control-Allow-Credentials" not in origins.answer_headers(ORIGIN, {"*"})
+
+
+async def test_a_request_names_one_origin(client: Client) -> None:
+    headers = [*TOKEN.items(), ("Origin", f"http://{client.host}:{client.port}"), ("Origin", "https://evil.example")]
+    answer = await client.get("/api/v1/me", headers=headers)
+    assert (answer.status, (await answer.json())["code"]) == (400, "invalid_request")
 
 
 async def test_what_lies_outside_the_api_is_not_shared(start: Start) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.gateway.handshake import opening, switching
+from realtime.origins import Page
 
 PATH = "/socket.io/"
 TARGET = "/socket.io/?EIO=4&transport=websocket"
@@ -31,13 +32,15 @@ def test_a_handshake_is_answered_as_the_rfc_says() -> None:
     assert found is not None
     assert found.head.startswith(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     assert found.head.endswith(ACCEPT)
-    assert found[1:] == ("chat.example.org", None, None)
+    assert found[1:] == (Page(None, "chat.example.org"), None)
 
 
 def test_it_says_what_has_to_be_judged() -> None:
-    found = opening(request(Origin="https://app.example.org", X_Forwarded_For="203.0.113.7, 10.0.0.1"), PATH)
+    found = opening(
+        request(Origin="https://app.example.org", Sec_Fetch_Site="cross-site", X_Forwarded_For="203.0.113.7, 10.0.0.1"), PATH
+    )
     assert found is not None
-    assert found[1:] == ("chat.example.org", "https://app.example.org", "203.0.113.7, 10.0.0.1")
+    assert found[1:] == (Page("https://app.example.org", "chat.example.org", "cross-site"), "203.0.113.7, 10.0.0.1")
 
 
 @pytest.mark.parametrize(
