@@ -98,6 +98,7 @@ class Database:
         self._running: set[asyncio.Task[object]] = set()
         self._probing: asyncio.Task[None] | None = None
         self._open = False
+        self._back_at_s = float("-inf")
         self.away = False
         """Whether PostgreSQL is known not to answer; then every operation is refused at once."""
 
@@ -297,8 +298,15 @@ class Database:
             self._refuse_for(error)
             raise
         except _NO_ANSWER as error:
-            # A server that lives would have cancelled the statement before all its time was over.
-            if isinstance(error, TimeoutError) and connected() and timeout_s >= self._timeout_s * 0.99:
+            # A server that lives would have cancelled the statement before all its time was over. Unless another one has taken
+            # its place meanwhile.
+            since_s = asyncio.get_running_loop().time() - timeout_s
+            if (
+                isinstance(error, TimeoutError)
+                and connected()
+                and timeout_s >= self._timeout_s * 0.99
+                and since_s > self._back_at_s
+            ):
                 self._note_away(error)
             else:
                 self._doubt()
@@ -352,6 +360,7 @@ class Database:
             self._probing = None
         if self.away:
             self.away = False
+            self._back_at_s = asyncio.get_running_loop().time()
             logger.warning("PostgreSQL is back")
             self._health(True)
 

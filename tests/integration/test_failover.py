@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from tests.client import Person
     from tests.conftest import Engines
 
 
@@ -46,12 +47,19 @@ def url(own_database: Urls, *hosts: Proxy) -> str:
     return f"postgresql://realtime_app@{listed}{urlsplit(own_database.owner).path}?sslmode=disable"
 
 
+async def late_read(person: Person) -> int:
+    """Ask something of the store when the host hangs already, and is not known to."""
+    await asyncio.sleep(1.5)
+    return (await person.request("GET", "/rooms")).status
+
+
 async def test_acks_are_back_soon_after_a_promotion_while_the_first_host_hangs(
     running_engines: Engines,
     own_database: Urls,
     http: aiohttp.ClientSession,
     exits: contextlib.AsyncExitStack,
     host: Callable[[], Awaitable[Proxy]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     first, second = await host(), await host()
     second.refuse()
@@ -68,12 +76,16 @@ async def test_acks_are_back_soon_after_a_promotion_while_the_first_host_hangs(
         assert answer.status in (200, 201) or answer.json["retryable"], answer.json
         return answer.status
 
+    late = asyncio.create_task(late_read(anna))
     assert await send() == 503
     await second.accept()
     async with asyncio.timeout(10):
         while await send() == 503:
             await asyncio.sleep(0.1)
     assert (await anna.get(f"/rooms/{room}"))["head_seq"] in (2, 3)
+    assert await late == 503
+    away = [record for record in caplog.records if "PostgreSQL is away" in record.getMessage()]
+    assert len(away) == 1, "what was asked of the host that hangs says nothing about the one that took its place"
     first.cut()
 
 
