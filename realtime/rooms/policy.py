@@ -39,6 +39,11 @@ def join(kind: RoomKind | None, role: Role | None, *, banned: bool) -> None:
         raise Banned("You are banned from this room.")
 
 
+def role_of_newcomer(owners: int) -> Role:
+    """Return the role of a user who joins by themselves: a room whose last owner left while alone gets an owner again."""
+    return Role.MEMBER if owners else Role.OWNER
+
+
 def leave(kind: RoomKind | None, role: Role | None, owners: int, members_left: bool) -> None:
     """May they leave? The last owner may only when nobody stays behind."""
     read(kind, role)

@@ -139,14 +139,14 @@ class Rooms:
     # -- members ----------------------------------------------------------------------------------
 
     async def join(self, user: UserId, room: str) -> Room:
-        """Join a public room; again is harmless."""
+        """Join a public room; again is harmless. The first member of a room without an owner owns it."""
         key = _room_id(room)
         event = None
         async with self._store.locked(key, user, user) as locked:
             policy.join(*_seen(locked), banned=locked is not None and locked.is_banned)
             assert locked is not None  # join() refused
             if locked.actor_role is None:
-                event = await locked.put(Role.MEMBER)
+                event = await locked.put(policy.role_of_newcomer(await locked.count_owners()))
         if event is not None:
             self._feeds.committed(key, [event])
         found = await self._get(user, key)

@@ -150,6 +150,17 @@ async def test_many_joins_at_once_are_all_numbered(api: Api) -> None:
     assert [event["seq"] for event in events] == list(range(1, 12))
 
 
+async def test_whoever_joins_a_room_without_an_owner_first_owns_it(api: Api) -> None:
+    anna, bert, carl = await people(api, 3)
+    room = await anna.room("public", "Kitchen")
+    await anna.request("POST", f"/rooms/{room}/leave", expect=204)
+    roles = await asyncio.gather(*(one.request("POST", f"/rooms/{room}/join", expect=200) for one in (bert, carl)))
+    assert sorted(one.json["role"] for one in roles) == ["member", "owner"]
+    events = (await bert.get(f"/rooms/{room}/events?since=0"))["events"]
+    assert [(event["kind"], event.get("role")) for event in events][1:] == [("member.joined", "owner"), ("member.joined", "member")]
+    assert (await anna.request("POST", f"/rooms/{room}/join", expect=200)).json["role"] == "member"
+
+
 async def test_of_two_last_owners_who_leave_at_once_one_stays(api: Api) -> None:
     for _ in range(5):
         anna, bert, carl = await people(api, 3)

@@ -62,6 +62,10 @@ def test_a_direct_room_keeps_its_two() -> None:
             ask()
 
 
+def test_who_joins_a_room_without_an_owner_owns_it() -> None:
+    assert [policy.role_of_newcomer(owners) for owners in (0, 1, 2)] == [OWNER, MEMBER, MEMBER]
+
+
 def test_the_last_owner_stays_unless_alone() -> None:
     with pytest.raises(errors.LastOwner):
         policy.leave(PRIVATE, OWNER, 1, True)
