@@ -91,9 +91,7 @@ class Config:
     extensions: str = _setting("", "functions that add Socket.IO namespaces, as module:function, joined by commas")
     cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")
     trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
-    metrics_networks: str = _setting(
-        "127.0.0.0/8,::1/128", "networks that may read /metrics without a token, joined by commas", "CIDR"
-    )
+    metrics_networks: str = _setting("", "networks that may read /metrics without a token, joined by commas; empty: none", "CIDR")
     metrics_token: str = _setting("", "bearer token that may read /metrics from anywhere; empty: none", secret=True)
     drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1)
     log_level: str = _setting("info", "how much is logged", choices=("debug", "info", "warning", "error"))

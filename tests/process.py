@@ -27,7 +27,7 @@ class Server:
     """What Python runs."""
 
     def __init__(self, **settings: object) -> None:
-        self._settings = {"host": "127.0.0.1", "port": 0, "log_level": "warning"} | settings
+        self._settings = {"host": "127.0.0.1", "port": 0, "log_level": "warning", "metrics_networks": "127.0.0.0/8"} | settings
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.output: list[str] = []

@@ -135,8 +135,8 @@ def metrics_page() -> str:
         "Besides there are `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, "
         "`process_max_fds` and `process_start_time_seconds`, as every client of Prometheus has them (on Linux). With several "
         "workers each sample has the label `worker`.",
-        "**Who may read them.** Requests from the networks of `REALTIME_METRICS_NETWORKS` (this machine alone, unless it is set) "
-        "and whoever shows `REALTIME_METRICS_TOKEN` as bearer token. A request that came through a proxy which is not in "
+        "**Who may read them.** Requests with `REALTIME_METRICS_TOKEN` as bearer token, and requests from the networks of "
+        "`REALTIME_METRICS_NETWORKS`. Without either setting nobody may. A request that came through a proxy which is not in "
         "`REALTIME_TRUSTED_PROXIES` may come from anywhere and needs the token.",
     )
 

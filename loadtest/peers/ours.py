@@ -73,6 +73,7 @@ class Realtime(Peer):
     def command(self, folder: pathlib.Path) -> Sequence[str]:
         flags = dict.fromkeys(LIMITS, _MANY) | {
             "host": self.host, "port": str(self.port), "data-dir": str(folder / "data"), "log-level": "warning",
+            "metrics-networks": "127.0.0.0/8",
         } | self._flags  # fmt: skip
         return [
             sys.executable,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import pathlib
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.client import Api
 from tests.conformance.official import Driver, Official, driving
@@ -209,7 +211,7 @@ def _nothing_secret(logged: str, token: str, clients: list[Official]) -> None:
 
 
 async def test_a_client_cannot_choose_its_address(front: Front, https: aiohttp.ClientSession) -> None:
-    """A session belongs to an address: if the header were believed, the next poll without it would be somebody else's."""
+    """The address chooses the node, and what limits count: a header that a client wrote changes neither."""
     url = f"{front.url}/socket.io/?EIO=4&transport=polling"
     async with https.get(url, headers={"X-Forwarded-For": "203.0.113.7"}) as response:
         sid = (await response.text()).split('"sid":"')[1].split('"')[0]
@@ -228,6 +230,17 @@ async def test_what_is_inside_stays_inside_and_what_is_too_long_outside(front: F
         assert response.status == 413
     async with https.get(f"{front.url}/") as response:
         assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+async def test_another_spelling_of_a_path_passes_no_limit(front: Front, https: aiohttp.ClientSession) -> None:
+    async with https.get(URL(f"{front.url}/%6detrics", encoded=True)) as response:
+        assert response.status == 404
+    login = URL(f"{front.url}/api/v1/%61uth/login", encoded=True)
+    answered = collections.Counter[int]()
+    for _ in range(150):
+        async with https.post(login, data=b"{}", headers={"Content-Type": "application/json"}) as response:
+            answered[response.status] += 1
+    assert set(answered) == {400, 429}, "the node reads the path decoded, and so does the balancer"
 
 
 async def test_a_head_that_drips_is_cut_off(front: Front) -> None:

@@ -157,7 +157,10 @@ async def test_whoever_joins_a_room_without_an_owner_first_owns_it(api: Api) -> 
     roles = await asyncio.gather(*(one.request("POST", f"/rooms/{room}/join", expect=200) for one in (bert, carl)))
     assert sorted(one.json["role"] for one in roles) == ["member", "owner"]
     events = (await bert.get(f"/rooms/{room}/events?since=0"))["events"]
-    assert [(event["kind"], event.get("role")) for event in events][1:] == [("member.joined", "owner"), ("member.joined", "member")]
+    assert [(event["kind"], event.get("role")) for event in events][1:] == [
+        ("member.joined", "owner"),
+        ("member.joined", "member"),
+    ]
     assert (await anna.request("POST", f"/rooms/{room}/join", expect=200)).json["role"] == "member"
 
 

@@ -74,3 +74,8 @@ def test_a_url_of_redis_that_is_none_stops_the_start_and_is_not_repeated(url: st
 
 def test_the_token_of_the_metrics_is_hidden() -> None:
     assert shown("REALTIME_METRICS_TOKEN", "0123456789abcdef") == "(set)"
+
+
+def test_nobody_reads_the_metrics_unless_a_setting_says_so() -> None:
+    config = load({}, {})
+    assert (config.scrapers, config.metrics_token) == ((), "")
