@@ -4,7 +4,7 @@
 
 A client connects to `/board` with the access token that it has for `/`, and asks:
 
-    open (board) -> {"people": [...]}      and hears "drawn" (username, stroke) from then on
+    open (board) -> {"ok": true}           and hears "came" (username) and "drawn" (username, stroke) from then on
     draw (board, stroke: bytes) -> {"ok": true}
 """
 
@@ -27,8 +27,9 @@ class Board(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio h
 
     async def on_open(self, sid: str, board: str) -> dict[str, Any]:
         await self.enter_room(sid, board)
-        people = [await self.get_session(one) for one, _ in self.server.manager.get_participants(self.namespace, board)]
-        return {"people": sorted({one["name"] for one in people})}
+        name = (await self.get_session(sid))["name"]
+        await self.emit("came", name, room=board, skip_sid=sid)  # this reaches the clients of all nodes and workers
+        return {"ok": True}
 
     async def on_draw(self, sid: str, board: str, stroke: bytes) -> dict[str, Any]:
         if board not in self.rooms(sid):

@@ -123,6 +123,7 @@ class Node:
             deaf=metrics.bus_deaf.inc,
             round_trip=metrics.bus_round_trip.observe,
             loops=self.loops,
+            extensions=bool(config.extension_names),
         )
         # Presence names this run of the node, not the node: what a killed run left must not be taken for ours.
         this_run = f"{self.id}.{os.urandom(4).hex()}"
@@ -224,9 +225,12 @@ class Node:
             gateway_config(config, place),
             self.dispatch,
             closed=self._closed,
-            extensions=load(config.extension_names, config.unsent_limit_bytes),
+            extensions=(extensions := load(config.extension_names, config.unsent_limit_bytes)),
             requests=requests,
         )
+        if extensions is not None:
+            extensions.join(this_run, self.bus.publish_extension)
+            nodes.extensions = extensions
         self.siblings = (
             Siblings(place, self.gateway.engine.handle, lambda: metrics.render()[0], config.max_packet_bytes) if place else None
         )

@@ -31,14 +31,13 @@ class TokenBucket:
         self._tolerance_s = (burst - 1) / rate_per_s
         self._full_s = now_s
 
-    def take(self, now_s: float) -> float:
-        """Take one token; return 0.0, or the seconds until there is one, and then nothing was taken."""
-        full_s = self._full_s
-        if full_s < now_s:
-            full_s = now_s
-        elif full_s - now_s > self._tolerance_s + _EPSILON_S:
-            return full_s - now_s - self._tolerance_s
-        self._full_s = full_s + self._interval_s
+    def take(self, now_s: float, tokens: int = 1) -> float:
+        """Take one token or more; return 0.0, or the seconds until they are there, and then nothing was taken."""
+        full_s = max(self._full_s, now_s)
+        wait_s = full_s + (tokens - 1) * self._interval_s - now_s - self._tolerance_s
+        if wait_s > _EPSILON_S:
+            return wait_s
+        self._full_s = full_s + tokens * self._interval_s
         return 0.0
 
 

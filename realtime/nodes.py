@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from realtime.auth.ended import EndedSessions
     from realtime.gateway.dispatch import Dispatch
+    from realtime.gateway.extensions import Extensions
     from realtime.presence.service import Presence
     from realtime.rooms.feeds import Feeds
     from realtime.status import Board
@@ -88,9 +89,11 @@ class Nodes:
     ended: EndedSessions
     presence: Presence
     board: Board
+    extensions: Extensions | None
 
     def __init__(self, publish: Callable[[bytes], None]) -> None:
         self._publish = publish
+        self.extensions = None
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -127,6 +130,10 @@ class Nodes:
 
     def signal(self, room: RoomId, frame: bytes) -> None:
         self.feeds.signal_received(room, frame)
+
+    def extension(self, parts: Sequence[bytes]) -> None:
+        if self.extensions is not None:
+            self.extensions.received(parts)
 
     def gap(self) -> None:
         self.feeds.compare_soon()

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import socketio as python_socketio
-from socketio.packet import Packet
 
 from realtime import errors
 from realtime.contract import socket
 from realtime.contract.types import Error
-from realtime.gateway import socketio, websocket
+from realtime.gateway import socketio
+from realtime.gateway.client_manager import ClientManager, ExtensionPacket, Publish, frame_of
 from realtime.gateway.guest import PRINCIPAL, Carrier, Guest
 from realtime.gateway.sids import new_sid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from realtime.model import Principal
 
@@ -49,7 +50,7 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
         quiet.setLevel(logging.WARNING)  # below that it logs sids and the name of every event
         options.setdefault("logger", quiet)
         namespaces = options.pop("namespaces", None)
-        super().__init__(client_manager=_Manager(), serializer=_Packet, **options)
+        super().__init__(client_manager=ClientManager(time.monotonic), serializer=ExtensionPacket, **options)
         self.namespaces = namespaces if namespaces is not None else ["/"]  # its own takes no empty list
         self.eio: _Engine
 
@@ -75,12 +76,25 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
             socketio.exceptions.TimeoutError: there was none in time.
             socketio.exceptions.DisconnectedError: the client has gone; its handler need not wait for the time-out.
         """
-        client = to or sid
+        client, namespace = to or sid, namespace or "/"
         if client is None:
             raise ValueError("call() asks one client")
-        guest = self.eio.guests.get(self.manager.eio_sid_from_sid(client, namespace or "/"))
-        if guest is None or guest.is_gone:
+        try:
+            if self.manager.is_here(client, namespace):
+                values = await self.ask_here(event, data, client, namespace, timeout)
+            else:
+                values = await self.manager.ask(event, data, client, namespace, timeout)
+        except TimeoutError:
+            raise python_socketio.exceptions.TimeoutError from None
+        if values is None:
             raise python_socketio.exceptions.DisconnectedError
+        return values if len(values) > 1 else values[0] if values else None
+
+    async def ask_here(self, event: str, data: Any, sid: str, namespace: str, within_s: float) -> tuple[Any, ...] | None:
+        """Emit an event to a client of this node and return its ack; None when it has gone. Raises TimeoutError."""
+        guest = self.eio.guests.get(self.manager.eio_sid_from_sid(sid, namespace))
+        if guest is None or guest.is_gone:
+            return None
         answered: asyncio.Future[tuple[Any, ...] | None] = asyncio.get_running_loop().create_future()
 
         def take(*values: Any) -> None:
@@ -89,15 +103,10 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
 
         guest.calls.append(answered)
         try:
-            await self.emit(event, data, to=client, namespace=namespace, callback=take, ignore_queue=ignore_queue)
-            values = await asyncio.wait_for(answered, timeout)
-        except TimeoutError:
-            raise python_socketio.exceptions.TimeoutError from None
+            await self.emit(event, data, to=sid, namespace=namespace, callback=take, ignore_queue=True)
+            return await asyncio.wait_for(answered, within_s)
         finally:
             guest.calls.remove(answered)
-        if values is None:
-            raise python_socketio.exceptions.DisconnectedError
-        return values if len(values) > 1 else values[0] if values else None
 
     def instrument(self, *_: Any, **__: Any) -> Any:
         """Not served: Socket.IO's admin page looks into the engine of python-socketio, which is not there.
@@ -145,6 +154,16 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
         """Cancel what the extensions run in the background."""
         self.eio.close()
 
+    # -- for the other nodes ----------------------------------------------------------------------
+
+    def join(self, node: str, publish: Publish) -> None:
+        """Reach the clients of the other nodes from now on, and be reached by what is published there (`received`)."""
+        self.manager.join(node, publish)
+
+    def received(self, parts: Sequence[bytes]) -> None:
+        """Take what another node published. Raises ValueError: it is nothing of ours."""
+        self.manager.received(parts)
+
     # -- python-socketio's hooks ------------------------------------------------------------------
 
     def _engineio_server_class(self) -> type[_Engine]:
@@ -169,7 +188,7 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
             answer = refusal(errors.Internal())
         if id is not None:
             values = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
-            await self._send_packet(eio_sid, _Packet(socketio.ACK, namespace=namespace, id=id, data=values))
+            await self._send_packet(eio_sid, ExtensionPacket(socketio.ACK, namespace=namespace, id=id, data=values))
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
         try:
@@ -187,41 +206,6 @@ class Extensions(python_socketio.AsyncServer):  # type: ignore[misc]  # python-s
             return True
         routes_itself = type(found).trigger_event is not python_socketio.AsyncNamespace.trigger_event
         return not routes_itself and not hasattr(found, f"on_{event}")
-
-
-class _Json:
-    """The JSON module of packets: msgspec, which bounds depth and digits and refuses lone surrogates."""
-
-    loads = staticmethod(msgspec.json.Decoder().decode)
-
-    @staticmethod
-    def dumps(value: Any, **_options: Any) -> str:
-        return msgspec.json.encode(value).decode()
-
-
-class _Packet(Packet):  # type: ignore[misc]  # python-socketio has no types
-    json = _Json
-
-
-class _Manager(python_socketio.AsyncManager):  # type: ignore[misc]  # python-socketio has no types
-    """Encodes an event once and writes it to each recipient, where its own starts a task for each of them."""
-
-    async def emit(
-        self, event: str, data: Any, namespace: str, room: Any = None, skip_sid: Any = None, callback: Any = None, to: Any = None,
-        **more: Any,
-    ) -> None:  # fmt: skip
-        if callback is not None:
-            await super().emit(event, data, namespace, room=room, skip_sid=skip_sid, callback=callback, to=to, **more)
-            return
-        skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
-        values = [] if data is None else list(data) if isinstance(data, tuple) else [data]
-        encoded = _Packet(socketio.EVENT, namespace=namespace, data=[event, *values]).encode()
-        frames = b"".join(map(_frame, encoded if isinstance(encoded, list) else [encoded]))
-        guests = self.server.eio.guests
-        for sid, guest_id in self.get_participants(namespace, to or room):
-            guest = guests.get(guest_id)
-            if guest is not None and sid not in skipped:
-                guest.emit(namespace, frames)
 
 
 class _Engine:
@@ -243,7 +227,7 @@ class _Engine:
     async def send(self, sid: str, data: str | bytes) -> None:
         guest = self.guests.get(sid)
         if guest is not None:
-            guest.send(_frame(data))
+            guest.send(frame_of(data))
 
     async def send_packet(self, sid: str, packet: Any) -> None:
         await self.send(sid, packet.data)
@@ -290,9 +274,3 @@ def refusal(error: errors.RealtimeError) -> dict[str, Any]:
     """Make the ack that refuses, as the contract has it."""
     found: dict[str, Any] = msgspec.to_builtins(socket.Refused(error=Error.of(error)))
     return found
-
-
-def _frame(data: str | bytes) -> bytes:
-    if isinstance(data, str):
-        return websocket.frame(b"4" + data.encode())
-    return websocket.frame(bytes(data), websocket.BINARY)

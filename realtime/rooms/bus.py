@@ -48,6 +48,8 @@ class Receiver(Protocol):
 
     def control(self, message: bytes, /) -> None: ...
 
+    def extension(self, parts: Sequence[bytes], /) -> None: ...
+
     def gap(self) -> None:
         """The bus was away, in whole or in part: anything may have been lost, of this node's too."""
 
@@ -73,6 +75,7 @@ class Bus:
         deaf: Called with seconds as the time grows during which some server was not heard.
         round_trip: Called with the seconds that a probe took through Redis and back.
         loops: Run what runs in the background.
+        extensions: Whether this node has extensions, and wants to hear those of the others.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Bus:
         deaf: Callable[[float], None] = lambda _seconds: None,
         round_trip: Callable[[float], None] = lambda _seconds: None,
         loops: tasks.Loops | None = None,
+        extensions: bool = False,
     ) -> None:
         self._loops = loops or tasks.Loops()
         servers = redis_url.parse(url)
@@ -110,7 +114,8 @@ class Bus:
             self._control = [f"{prefix}:control"]
             self._only = self._make_shard(servers.urls[0], False, lambda: self._own)
         self._lane = sender[0] % len(self._control)
-        self._placed: dict[str, Shard | None] = dict.fromkeys(self._control)
+        self._extensions = f"{prefix}:extensions"
+        self._placed: dict[str, Shard | None] = dict.fromkeys([*self._control, self._extensions] if extensions else self._control)
         self._missed: set[str] = set()  # channels on which something may have been lost until they are carried again
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._clock = asyncio.get_running_loop().time
@@ -226,6 +231,15 @@ class Bus:
     def publish_control(self, message: bytes) -> None:
         """Send something to all nodes."""
         self._put(self._lane_that_lives(), Kind.CONTROL, [message])
+
+    def publish_extension(self, parts: Sequence[bytes]) -> bool:
+        """Send what extensions tell one another; tell whether any other node is known. Without parts nothing is sent.
+
+        The order of the calls is kept for each receiver; each message arrives once or not at all.
+        """
+        if self._peers.known and parts:
+            self._put(self._extensions, Kind.EXTENSION, parts)
+        return self._peers.known
 
     def _lane_that_lives(self) -> str:
         lanes = [*self._control[self._lane :], *self._control[: self._lane]]
@@ -440,6 +454,8 @@ class Bus:
         elif found.kind is Kind.CONTROL and channel in self._control:
             for message in found.frames:
                 self._receiver.control(message)
+        elif found.kind is Kind.EXTENSION and channel == self._extensions:
+            self._receiver.extension(found.frames)
         elif found.kind is Kind.BEAT and channel in self._control:
             self._peers.heard(found.sender, found.number)
         elif found.kind is Kind.EVENTS and channel.startswith(self._room_prefix):

@@ -35,6 +35,8 @@ class Kind(enum.IntEnum):
     CONTROL = 3
     PROBE = 4
     BEAT = 5
+    EXTENSION = 6
+    """On a channel of its own: nodes of the release before do not subscribe to it."""
 
 
 class Refusal(enum.StrEnum):

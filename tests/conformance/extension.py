@@ -13,7 +13,7 @@ from realtime.gateway.guest import PRINCIPAL
 if TYPE_CHECKING:
     from realtime.gateway.extensions import Extensions
 
-ECHO, ROOMS, OPEN, CLOSED = "/echo", "/rooms", "/open", "/closed"
+ECHO, ROOMS, OPEN, CLOSED, ACROSS = "/echo", "/rooms", "/open", "/closed", "/across"
 gates: dict[str, asyncio.Event] = {}
 """What `wait` waits for, by the name that the client gave it."""
 ends: list[tuple[str, str, str]] = []
@@ -45,8 +45,46 @@ class Rooms(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio h
         ends.append((ROOMS, (await self.get_session(sid))["name"], reason))
 
 
+class Across(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
+    """Does to others, by their sids, what extensions may do."""
+
+    async def on_me(self, sid: str) -> str:
+        return sid
+
+    async def on_enter(self, _sid: str, other: str, room: str) -> None:
+        await self.enter_room(other, room)
+
+    async def on_leave(self, _sid: str, other: str, room: str) -> None:
+        await self.leave_room(other, room)
+
+    async def on_close(self, _sid: str, room: str) -> None:
+        await self.close_room(room)
+
+    async def on_tell(self, _sid: str, room: str | list[str] | None, skip: str | None, *values: Any) -> None:
+        await self.emit("told", values, room=room, skip_sid=skip)
+
+    async def on_ask(self, _sid: str, other: str, *values: Any) -> Any:
+        try:
+            return await self.call("question", values, to=other, timeout=20)
+        except socketio.exceptions.DisconnectedError:
+            return "gone"
+
+    async def on_ask_back(self, sid: str, other: str, *values: Any) -> None:
+        async def answered(*found: Any) -> None:
+            await self.emit("answered", found, to=sid)
+
+        await self.emit("question", values, to=other, callback=answered)
+
+    async def on_kick(self, _sid: str, other: str) -> None:
+        await self.disconnect(other)
+
+    async def on_disconnect(self, _sid: str, reason: str) -> None:
+        ends.append((ACROSS, "", reason))
+
+
 def register(server: Extensions) -> None:
     server.register_namespace(Rooms(ROOMS))
+    server.register_namespace(Across(ACROSS))
 
     @server.on("connect", namespace=ECHO)
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:

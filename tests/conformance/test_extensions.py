@@ -208,8 +208,10 @@ async def test_the_example_runs_as_it_is(nodes: Nodes, monkeypatch: pytest.Monke
         assert isinstance(first, Stranger) and isinstance(second, Stranger)
         await asyncio.gather(first.until("connect"), second.until("connect"))
         assert (await first.values("draw", "b1", b"x"))[0]["error"]["code"] == "not_subscribed"
-        assert await first.values("open", "b1") == [{"people": [anna.username]}]
-        assert await second.values("open", "b1") == [{"people": sorted([anna.username, ben.username])}]
+        assert await first.values("open", "b1") == [{"ok": True}]
+        assert await second.values("open", "b1") == [{"ok": True}]
+        await first.wait_for("came")
+        assert payloads(first, "came") == [[ben.username]]
         assert await first.values("draw", "b1", b"\x01\x02") == [{"ok": True}]
         await second.wait_for("drawn")
         assert payloads(second, "drawn") == [[anna.username, b"\x01\x02"]]

@@ -46,6 +46,7 @@ class Heard:
         self.frames: list[tuple[str, int, list[bytes]]] = []
         self.signals: list[tuple[str, bytes]] = []
         self.messages: list[bytes] = []
+        self.extensions: list[list[bytes]] = []
         self.suspects: list[str] = []
         self.gaps = 0
         self.unsents = 0
@@ -61,6 +62,9 @@ class Heard:
 
     def signal(self, room: RoomId, frame: bytes) -> None:
         self.signals.append((room, frame))
+
+    def extension(self, parts: Sequence[bytes]) -> None:
+        self.extensions.append(list(parts))
 
     def control(self, message: bytes) -> None:
         self.messages.append(message)
