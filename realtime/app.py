@@ -424,6 +424,7 @@ def gateway_config(config: Config, place: Place | None = None) -> GatewayConfig:
         ping_timeout_s=config.ping_timeout_s,
         stall_s=config.stall_s,
         max_packet_bytes=config.max_packet_bytes,
+        max_head_bytes=config.max_head_bytes,
         unsent_limit_bytes=config.unsent_limit_bytes,
         units_per_s=config.frame_rate,
         admission=AdmissionLimits(config.connections_per_address, config.connections_per_node, config.connect_rate),

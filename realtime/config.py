@@ -73,6 +73,13 @@ class Config:
     )  # fmt: skip
     subscriptions_per_connection: int = _setting(1000, "rooms a connection may receive", at_least=1)
     max_packet_bytes: int = _setting(65536, "size of one packet or request body", "bytes", at_least=16384)
+    max_head_bytes: int = _setting(
+        32768,
+        "size of a request's head: its address and all its headers, cookies among them",
+        "bytes",
+        at_least=8192,
+        at_most=1 << 20,
+    )
     connect_timeout_s: float = _setting(10.0, "time for a new connection to authenticate", "s", at_least=0.1)
     ping_interval_s: float = _setting(25.0, "pause between heartbeats", "s", at_least=0.1)
     ping_timeout_s: float = _setting(20.0, "how long the answer to a heartbeat may take", "s", at_least=0.1)

@@ -52,6 +52,11 @@ class PayloadTooLarge(RealtimeError):
     default = "The request is larger than this server accepts."
 
 
+class HeadersTooLarge(RealtimeError):
+    code, status = "headers_too_large", 431
+    default = "The head of the request (its address and headers, cookies among them) is larger than this server accepts."
+
+
 class UnsupportedMediaType(RealtimeError):
     code, status = "unsupported_media_type", 415
     default = "Send the body as application/json."

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from realtime import engines, garbage
 from realtime import redis_url as redis_url_form
+from realtime.api.protocol import Protocol
 from realtime.app import Node
 from realtime.config import ConfigError, data_path
 from realtime.errors import RealtimeError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_KEEP_ALIVE_S = 75.0
 BACKLOG = 4096  # of connections not yet accepted: after a restart everybody comes back at once
 
 
@@ -192,10 +195,10 @@ async def doors_open(node: Node, host: str, port: int, *, shutdown_s: float) -> 
     Raises:
         ConfigError: it cannot listen there.
     """
-    runner = web.AppRunner(node.web, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=shutdown_s)
+    runner = web.AppRunner(node.web, access_log=None, handle_signals=False, shutdown_timeout=shutdown_s)
     await runner.setup()
-    http = runner.server
-    assert http is not None  # setup made it
+    assert runner.server is not None  # setup made it
+    http = partial(Protocol, runner.server, asyncio.get_running_loop(), node.config.max_head_bytes, _KEEP_ALIVE_S)
     doorway = Doorway(node.gateway.engine, http)
     async with contextlib.AsyncExitStack() as leaving:
         leaving.push_async_callback(runner.cleanup)

@@ -107,8 +107,6 @@ class Edge:
         return web.Response(status=204, headers=origins.preflight_headers(origin, self._cors_origins, requested))
 
     def _ring(self, handler: Handler, name: str, headers: Mapping[str, str]) -> Handler:
-        fixed = {**SECURITY, **headers}
-
         async def ring(request: web.Request) -> web.StreamResponse:
             started_s = time.perf_counter()
             status = WENT_AWAY
@@ -123,9 +121,10 @@ class Edge:
                 self._observe(method, name, status, took_s)
                 _tell(method, name, status, took_s)
                 logs.request_id.reset(number)
-            for key, value in fixed.items():
+            kept = headers if response.status < 400 else API  # a refusal is no page: it is kept by nobody
+            for key, value in (*SECURITY.items(), *kept.items()):
                 response.headers.setdefault(key, value)
-            if headers is PAGE:
+            if kept is PAGE:
                 response.headers.setdefault("Content-Security-Policy", page_policy(request.headers.get("Host", "")))
             if request.path.startswith("/api/"):
                 for key, value in origins.answer_headers(request.headers.get("Origin"), self._cors_origins).items():

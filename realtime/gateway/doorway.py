@@ -113,7 +113,8 @@ class _Visitor(asyncio.Protocol):
         if transport is None:
             return
         self._doorway.went(self)
-        asked = opening(self._read, self._doorway.engine.config.path)
+        config = self._doorway.engine.config
+        asked = opening(self._read, config.path, config.max_head_bytes)
         if asked is None or not self._doorway.engine.enter(transport, asked):
             http = self._doorway.http()
             transport.set_protocol(http)

@@ -67,6 +67,7 @@ class EngineConfig:
     upgrade_timeout_s: float = 10.0
     stall_s: float = 10.0
     max_packet_bytes: int = 1 << 16
+    max_head_bytes: int = 1 << 15
     unsent_limit_bytes: int = 1 << 20
     units_per_s: float = 4000.0
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
@@ -172,7 +173,7 @@ class EngineServer:
         page = Page(given[0] if given else None, request.headers.get("Host", ""), request.headers.get("Sec-Fetch-Site"))
         if not is_welcome(page, self.config.origins):
             self._tell_operator(page)
-            return self._finish(request, _problem(errors.OriginNotAllowed()))
+            return self._finish(request, problem(errors.OriginNotAllowed()))
         if request.method == "OPTIONS":
             return self._finish(request, web.Response(status=204))
         return self._finish(request, await self._answer(request))
@@ -213,7 +214,7 @@ class EngineServer:
         try:
             self._admit(address)
         except errors.RealtimeError as error:
-            return _problem(error)
+            return problem(error)
         session = self._new_session(address)
         if self.config.keep_environ:
             session.environ = environ_of(request, address)
@@ -316,7 +317,7 @@ class EngineServer:
             packets = engineio.packets(body, _MAX_PACKETS)
         except errors.PayloadTooLarge as error:
             session.close(CloseReason.PROTOCOL)
-            response = _problem(error)
+            response = problem(error)
             response.force_close()  # what is left of the body is not worth reading
             return response
         except (engineio.InvalidPacket, TimeoutError, ConnectionError, web.RequestPayloadError):
@@ -412,7 +413,7 @@ def _refused(refusal: Refusal, status: int = http.HTTPStatus.BAD_REQUEST) -> web
     return web.Response(status=status, body=refusal.body, content_type="application/json")
 
 
-def _problem(error: errors.RealtimeError) -> web.Response:
+def problem(error: errors.RealtimeError) -> web.Response:
     """Refuse a request for a reason that the protocol has no number for."""
     response = web.Response(status=error.status, body=msgspec.json.encode(Error.of(error)), content_type="application/json")
     if error.retryable:

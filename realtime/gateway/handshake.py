@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         def get(self, name: str, default: str, /) -> str: ...
 
 
-_MAX_BYTES = 8192
 _FORM = re.compile(rb"GET [!-~]+ HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n").fullmatch
 _QUERY = re.compile(r"[A-Za-z0-9_.~=&-]*").fullmatch  # nothing that would have to be decoded
 _ELSEWHERE = ("content-length", "transfer-encoding", "expect")  # a body follows, or an answer is awaited before it
@@ -42,17 +41,18 @@ class Opening(NamedTuple):
     forwarded: str | None
 
 
-def opening(data: bytes, path: str) -> Opening | None:
+def opening(data: bytes, path: str, max_bytes: int = 32768) -> Opening | None:
     """Read an opening handshake of Engine.IO over a WebSocket.
 
     Args:
         data: All that the connection has brought.
         path: Of the gateway's URL.
+        max_bytes: That a head may have; a longer one is refused by the HTTP server.
 
     Returns:
         None when it is anything else.
     """
-    if len(data) > _MAX_BYTES or not _FORM(data):
+    if len(data) > max_bytes or not _FORM(data):
         return None
     first, *lines = data[:-4].decode("ascii").split("\r\n")
     target, query_mark, query = first[4:-9].partition("?")

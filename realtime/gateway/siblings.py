@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
-from realtime import tasks
+from realtime import errors, tasks
+from realtime.gateway.engine import problem
 from realtime.gateway.transport import let_go, read_behind
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Siblings:
                 async with asyncio.timeout(_BODY_TIMEOUT_S):
                     message = await self._message(request)
             except (TimeoutError, ConnectionError, web.RequestPayloadError):
-                return _closing(web.Response(status=400))
+                return _closing(problem(errors.InvalidRequest("The body broke off or is malformed.")))
             return await self._hand_over(request, channel, message)
 
     async def _message(self, request: web.Request) -> bytes:
@@ -260,7 +261,7 @@ async def _read_all(channel: socket.socket) -> bytes:
 
 
 def _busy() -> web.Response:
-    return _closing(web.Response(status=503, text="Try again.", headers={"Retry-After": "1"}))
+    return _closing(problem(errors.Overloaded()))
 
 
 def _closing(response: web.Response) -> web.Response:

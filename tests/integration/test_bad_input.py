@@ -358,7 +358,7 @@ async def test_what_is_too_large_is_refused_and_the_next_request_works(anna: Per
     assert await talk.is_alive()
     polling = wire.Polling(api.http, api.url)
     await polling.enter(anna.token)
-    assert (await polling.post(b'420["message.send",%b]' % large)).status == 400
+    assert (await polling.post(b'420["message.send",%b]' % large)).status == 413
     assert await polling.is_gone()
     assert await head(anna, room) == before
     assert await anna.send(room) == before + 1
