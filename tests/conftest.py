@@ -94,7 +94,9 @@ async def clone(engines: Engines) -> Urls:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE realtime OWNER realtime_owner")
     finally:
         await connection.close()
-    return Urls(*(urlunsplit(urlsplit(url)._replace(path=f"/{name}")) for url in engines.template))
+    urls = Urls(*(urlunsplit(urlsplit(url)._replace(path=f"/{name}")) for url in engines.template))
+    await migrate.apply(urls.owner)  # a copy begins an epoch of its own
+    return urls
 
 
 @pytest.fixture
