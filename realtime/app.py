@@ -22,8 +22,10 @@ from realtime.auth.administration import Administration
 from realtime.auth.ended import EndedSessions
 from realtime.auth.keys import KeyRing
 from realtime.auth.passwords import Passwords
+from realtime.auth.redis_attempts import RedisAttempts
 from realtime.auth.service import Accounts
 from realtime.auth.service import Settings as AccountSettings
+from realtime.auth.throttle import Throttle
 from realtime.contract import rest, socket
 from realtime.contract.types import MAX_BODY_CHARS
 from realtime.gateway.admission import AdmissionLimits
@@ -187,12 +189,14 @@ class Node:
             passwords,
             self.keys,
             self.ended,
+            Throttle(RedisAttempts(redis_url, config.redis_prefix), time.time),
             AccountSettings(
                 issuer=config.token_issuer,
                 audience=config.token_audience,
                 access_ttl_s=config.access_token_ttl_s,
                 refresh_ttl_s=config.refresh_token_ttl_s,
                 login_rate_per_min=config.login_rate_per_min,
+                address_login_rate_per_min=config.address_login_rate_per_min,
                 register_rate_per_min=config.register_rate_per_min,
             ),
             new_id,

@@ -56,7 +56,10 @@ class Config:
     signing_key_rotation_s: float = _setting(30 * 86400, "age at which the key of access tokens is replaced", "s", at_least=3600)
     password_threads: int = _setting(2, "passwords checked at once (64 MiB each)", at_least=1, at_most=64)
     password_queue: int = _setting(32, "passwords that may wait for a thread; more get 503", at_least=1)
-    login_rate_per_min: int = _setting(10, "sign-ins an address and account", "1/min", at_least=1)
+    login_rate_per_min: int = _setting(
+        10, "failed sign-ins an address and account, before each next one has to wait twice as long", "1/min", at_least=1
+    )
+    address_login_rate_per_min: int = _setting(30, "failed sign-ins an address, over all accounts", "1/min", at_least=1)
     register_rate_per_min: int = _setting(30, "registrations an address", "1/min", at_least=1)
     send_rate: int = _setting(50, "messages, edits and deletions a user", "1/s", at_least=1)
     send_burst: int = _setting(200, "and how many at once", at_least=1)

@@ -114,12 +114,20 @@ class OriginNotAllowed(RealtimeError):
 
 class WrongPassword(RealtimeError):
     code, status = "wrong_password", 403
-    default = "The current password is another one."
+    default = "The current password is incorrect."
 
 
 class PasswordChangeRequired(RealtimeError):
     code, status = "password_change_required", 403
     default = "This password works once: sign in with it and a `new_password` of your own."
+
+
+class PasswordTooWeak(RealtimeError):
+    code, status = "password_too_weak", 400
+    default = (
+        "This password is common or soon guessed. Choose a longer one: a few words that do not belong together, or a password "
+        "manager's."
+    )
 
 
 class RefreshTokenInvalid(RealtimeError):

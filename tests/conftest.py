@@ -114,7 +114,12 @@ def shared_database(running_engines: Engines) -> Urls:
 @contextlib.asynccontextmanager
 async def started(urls: Urls, redis: str, **settings: object) -> AsyncIterator[tuple[Node, str]]:
     """Run a node in this process, on any free port. `settings` are fields of `Config`."""
-    flags = {"register_rate_per_min": "100000", "connections_per_address": "10000", "metrics_networks": "127.0.0.0/8"}
+    flags = {
+        "register_rate_per_min": "100000",
+        "address_login_rate_per_min": "100000",
+        "connections_per_address": "10000",
+        "metrics_networks": "127.0.0.0/8",
+    }
     flags |= {name: str(value) for name, value in settings.items()}
     node = Node(config.load({}, {**flags}), urls.application, redis)
     async with node.open(), doors_open(node, "127.0.0.1", 0, shutdown_s=1) as port:

@@ -26,7 +26,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         handler=handlers.register,
         body=rest.Register,
         answers={201: rest.SignedIn},
-        errors=(errors.UsernameTaken, errors.RateLimited),
+        errors=(errors.UsernameTaken, errors.PasswordTooWeak, errors.RateLimited),
         auth=Auth.NONE,
     ),
     Route(
@@ -38,7 +38,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         handler=handlers.login,
         body=rest.Login,
         answers={200: rest.SignedIn},
-        errors=(errors.InvalidCredentials, errors.PasswordChangeRequired, errors.RateLimited),
+        errors=(errors.InvalidCredentials, errors.PasswordChangeRequired, errors.PasswordTooWeak, errors.RateLimited),
         auth=Auth.NONE,
     ),
     Route(
@@ -103,7 +103,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         handler=handlers.change_password,
         body=rest.ChangePassword,
         answers={200: rest.SignedIn},
-        errors=(errors.WrongPassword, errors.RateLimited),
+        errors=(errors.WrongPassword, errors.PasswordTooWeak, errors.RateLimited),
     ),
     Route(
         method="GET",

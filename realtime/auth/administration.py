@@ -122,7 +122,7 @@ class Administration:
         """
         whom = _user_id(user)
         password = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_IN_GROUP)) for _ in range(_GROUPS))
-        password_hash = await self._passwords.hash(password)
+        password_hash = await self._passwords.hash(password, actor or "operator")
         async with self._accounts.locked(whom) as found:
             locked = self._permitted(actor, found)
             if not await locked.set_one_time_password(password_hash, ONE_TIME_S):

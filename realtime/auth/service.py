@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors, tasks
+from realtime.address import address_key
 from realtime.auth import tokens
+from realtime.auth.attempts import Budget, Charge
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.tokens import Claims, RefreshToken
 from realtime.limits import Buckets
@@ -17,10 +20,11 @@ from realtime.model import Principal, Session, SessionId, User, UserId, is_uuid
 from realtime.store.users import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from realtime.auth.ended import EndedSessions
     from realtime.auth.passwords import Passwords, Verified
+    from realtime.auth.throttle import Throttle
     from realtime.store.accounts import AccountStore
     from realtime.store.sessions import SessionStore
     from realtime.store.users import UserStore
@@ -29,6 +33,12 @@ logger = logging.getLogger(__name__)
 
 MAX_SESSIONS = 100
 """Sign-ins of one account that are open at once; the one not used for longest ends."""
+_HOUR_S = 3600.0
+_MINUTES_AN_HOUR = 10
+"""Who goes on failing has ten minutes' worth of an address's budget an hour."""
+_REFRESHES_PER_S, _REFRESHES = 1.0, 30
+"""Of a session from one address, and at once: a client needs one each quarter of an hour. Twice as many wrong ones of an address.
+On each node by itself: a secret of 160 random bits is not guessed, and this bounds the work alone."""
 
 
 class Clock(Protocol):
@@ -46,6 +56,7 @@ class Settings:
     access_ttl_s: int = 900
     refresh_ttl_s: float = 30 * 86400
     login_rate_per_min: int = 10
+    address_login_rate_per_min: int = 30
     register_rate_per_min: int = 30
 
 
@@ -68,6 +79,7 @@ class Accounts:
         passwords: Checks them.
         keys: Sign access tokens.
         ended: Knows, and makes known, which sessions are over.
+        throttle: Counts attempts, over all nodes.
         settings: Bounds.
         new_id: Makes ids.
         clock: Unix seconds.
@@ -81,6 +93,7 @@ class Accounts:
         passwords: Passwords,
         keys: KeyRing,
         ended: EndedSessions,
+        throttle: Throttle,
         settings: Settings,
         new_id: Callable[[], str],
         clock: Clock,
@@ -95,8 +108,17 @@ class Accounts:
         self._claims = Claims(settings.issuer, settings.audience)
         self._new_id = new_id
         self._clock = clock
-        self._logins = Buckets(settings.login_rate_per_min / 60, settings.login_rate_per_min)
-        self._registrations = Buckets(settings.register_rate_per_min / 60, settings.register_rate_per_min)
+        self._throttle = throttle
+        each, address = settings.login_rate_per_min, settings.address_login_rate_per_min
+        self._guesses = Budget("sign-in", each, _HOUR_S, 60 / each)
+        self._changes = Budget("password", each, _HOUR_S, 60 / each)
+        self._of_address = (
+            Budget("address", address, 60.0, strangers=True),
+            Budget("address.hour", address * _MINUTES_AN_HOUR, _HOUR_S, strangers=True),
+        )
+        self._registrations = Budget("register", settings.register_rate_per_min, 60.0)
+        self._refreshes = Buckets(_REFRESHES_PER_S, _REFRESHES)
+        self._wrong_refreshes = Buckets(_REFRESHES_PER_S, 2 * _REFRESHES)
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life -------------------------------------------------------------------------------------
@@ -110,6 +132,7 @@ class Accounts:
     async def close(self) -> None:
         await tasks.end(self._tasks)
         await self._ended.close()
+        await self._throttle.close()
         self._passwords.close()
 
     # -- sign-in ----------------------------------------------------------------------------------
@@ -118,15 +141,15 @@ class Accounts:
         """Make an account and sign in.
 
         Raises:
-            UsernameTaken, RateLimited, Overloaded, Unavailable.
+            UsernameTaken, PasswordTooWeak, RateLimited, Overloaded, Unavailable.
         """
-        self._admit(self._registrations, address)
-        if await self._users.is_taken(username):
-            raise errors.UsernameTaken
+        who = address_key(address)
         user = User(UserId(self._new_id()), username, display_name or username)
-        password_hash = await self._passwords.hash(password)
-        if not await self._users.insert(user, password_hash):
-            raise errors.UsernameTaken
+        async with self._attempt([Charge(self._registrations, who)]):
+            # The name is looked for after the hash, so that the time does not tell more than the answer does.
+            password_hash = await self._passwords.choose(password, who, about=(username, user.display_name))
+            if not await self._users.insert(user, password_hash):
+                raise errors.UsernameTaken
         return await self._sign_in(Credentials(user, password_hash), agent)
 
     async def login(
@@ -134,24 +157,30 @@ class Accounts:
     ) -> SignedIn:
         """Sign in; every sign-in is a session of its own.
 
-        Attempts count by address and account together, so that nobody can lock somebody else out. A disabled account is
-        answered like a wrong password, after the same time: strangers learn nothing.
+        Attempts count by address and account together, so that nobody can lock somebody else out, and besides by address over
+        all accounts that are not known there. A disabled account is answered like a wrong password, after the same time:
+        strangers learn nothing.
 
         Args:
             new_password: Set in place of the one shown; all other sessions end.
 
         Raises:
-            InvalidCredentials, RateLimited, Overloaded, Unavailable.
+            InvalidCredentials, PasswordTooWeak, RateLimited, Overloaded, Unavailable.
             PasswordChangeRequired: the password works once, and there is no new one.
         """
-        key = (address, username.lower())
-        self._admit(self._logins, key)
-        account = await self._users.credentials(username)
-        verified = await self._passwords.verify(account.password_hash if account else None, password)
-        assert account is not None  # verify() refuses everybody else
-        self._logins.forget(key)
+        who = address_key(address)
+        pair = f"{who} {username.lower()}"
+        own, shared = [Charge(self._guesses, pair)], [Charge(budget, who) for budget in self._of_address]
+        async with self._attempt([*own, *shared], known=pair):
+            account = await self._users.credentials(username)
+            verified = await self._passwords.verify(account.password_hash if account else None, password, who)
+            assert account is not None  # verify() refuses everybody else
+        await self._throttle.succeeded(own, shared, pair)
         if new_password is not None:
-            changed = await self._accounts.change_password(account, await self._passwords.hash(new_password), None)
+            new_hash = await self._passwords.choose(
+                new_password, who, about=_names(account.user), one_time=password if account.is_one_time else None
+            )
+            changed = await self._accounts.change_password(account, new_hash, None)
             if changed.version is None:
                 raise errors.InvalidCredentials
             self._ended.end(changed.ended)
@@ -202,21 +231,25 @@ class Accounts:
         """Set another password: this session goes on with new tokens, every other one ends.
 
         Raises:
-            WrongPassword, SessionEnded, RateLimited, Overloaded, Unavailable.
+            WrongPassword, PasswordTooWeak, SessionEnded, RateLimited, Overloaded, Unavailable.
         """
-        user = principal.user
-        key = (address, user.username.lower())  # guesses count as guesses at a sign-in
-        self._admit(self._logins, key)
-        account = await self._users.credentials_of(user.id)
-        try:
-            await self._passwords.verify(account.password_hash if account else None, current)
-        except errors.InvalidCredentials as error:
-            raise errors.WrongPassword from error
-        assert account is not None  # verify() refuses everybody else
-        self._logins.forget(key)
+        user, who = principal.user, address_key(address)
+        # By session, wherever it asks from: a stranger has no session of this account to use its attempts up with.
+        own, shared = [Charge(self._changes, principal.session)], [Charge(budget, who) for budget in self._of_address]
+        async with self._attempt([*own, *shared], known=f"{who} {user.username.lower()}"):
+            account = await self._users.credentials_of(user.id)
+            try:
+                await self._passwords.verify(account.password_hash if account else None, current, who)
+            except errors.InvalidCredentials as error:
+                raise errors.WrongPassword from error
+            assert account is not None  # verify() refuses everybody else
+        await self._throttle.succeeded(own, shared)
+        new_hash = await self._passwords.choose(
+            new, who, about=_names(account.user), one_time=current if account.is_one_time else None
+        )
         token = RefreshToken(principal.session, os.urandom(tokens.SECRET_BYTES))
         keep = (token.session, token.hash, self._settings.refresh_ttl_s)
-        changed = await self._accounts.change_password(account, await self._passwords.hash(new), keep)
+        changed = await self._accounts.change_password(account, new_hash, keep)
         if changed.version is None:
             raise errors.WrongPassword
         self._ended.end(changed.ended)
@@ -254,10 +287,17 @@ class Accounts:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _admit(self, buckets: Buckets, key: object) -> None:
-        wait_s = buckets.take(key, self._clock())
+    @contextlib.asynccontextmanager
+    async def _attempt(self, charges: Sequence[Charge], known: str = "") -> AsyncIterator[None]:
+        """Count an attempt, unless the server could not judge it. Raises RateLimited."""
+        wait_s = await self._throttle.take(charges, known)
         if wait_s > 0:
-            raise errors.RateLimited("Too many attempts; wait before the next one.", retry_after_ms=int(wait_s * 1000) + 1)
+            raise _limited(wait_s)
+        try:
+            yield
+        except (errors.Overloaded, errors.Unavailable):
+            await self._throttle.give_back(charges)
+            raise
 
     async def _rehash(self, account: Credentials, verified: Verified) -> None:
         if verified.new_hash is not None:
@@ -287,3 +327,11 @@ class Accounts:
                 await self._keys.rotate()
             except errors.Unavailable:
                 logger.warning("the store does not answer; the signing keys are read again in %.0f s", RELOAD_S)
+
+
+def _names(user: User) -> tuple[str, str]:
+    return user.username, user.display_name
+
+
+def _limited(wait_s: float) -> errors.RateLimited:
+    return errors.RateLimited("Too many attempts; wait before the next one.", retry_after_ms=int(wait_s * 1000) + 1)

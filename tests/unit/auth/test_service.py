@@ -14,6 +14,7 @@ from realtime.auth.ended import POLL_S, EndedSessions
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.passwords import Passwords
 from realtime.auth.service import MAX_SESSIONS, Accounts, Settings, SignedIn
+from realtime.auth.throttle import Throttle
 from realtime.auth.tokens import RefreshToken
 from realtime.model import SessionId, User, UserId
 from realtime.store.accounts import PasswordChange
@@ -141,6 +142,7 @@ class World:
             self.passwords,
             self.keys,
             self.ended,
+            Throttle(None, lambda: self.now_s),
             SETTINGS,
             lambda: f"019b0000-0000-7000-8000-{next(numbers):012x}",
             lambda: self.now_s,
@@ -178,14 +180,19 @@ async def test_a_name_that_is_taken_is_refused_whatever_its_capitals(world: Worl
         await register(world, "ADA")
 
 
-async def test_a_name_that_is_taken_while_the_password_is_hashed_is_refused_too(world: World) -> None:
-    async def free(_username: str) -> bool:
-        return False
-
+async def test_a_name_that_is_taken_costs_a_hash_as_a_free_one_does(world: World) -> None:
     await register(world)
-    world.users.is_taken = free  # type: ignore[assignment,method-assign]
+    hashed: list[str] = []
+    choose = world.passwords.choose
+
+    async def counted(password: str, who: str, **facts: Any) -> str:
+        hashed.append(password)
+        return await choose(password, who, **facts)
+
+    world.passwords.choose = counted  # type: ignore[method-assign]
     with pytest.raises(errors.UsernameTaken):
         await register(world)
+    assert hashed == ["correct horse"]
 
 
 async def test_every_sign_in_is_a_session_of_its_own(world: World) -> None:
@@ -261,14 +268,79 @@ async def test_who_gets_it_right_has_all_attempts_again(world: World) -> None:
     await fail_to_sign_in(world, 6)
 
 
+async def test_each_guess_more_waits_twice_as_long(world: World) -> None:
+    await fail_to_sign_in(world, 6)
+    for wait_s in (10, 20, 40, 80, 160, 320, 640, 900, 900):
+        with pytest.raises(errors.RateLimited) as refused:
+            await world.accounts.login("ada", "wrong", HERE)
+        assert refused.value.retry_after_ms == pytest.approx(wait_s * 1000 + 1, abs=2)
+        world.now_s += wait_s + 0.01
+        await fail_to_sign_in(world, 1)
+    world.now_s += 3601
+    await fail_to_sign_in(world, 6)
+
+
+async def test_hopping_inside_one_ipv6_network_makes_no_new_attempts(world: World) -> None:
+    for number in range(6):
+        await fail_to_sign_in(world, 1, address=f"2001:db8:1:1::{number:x}")
+    with pytest.raises(errors.RateLimited):
+        await world.accounts.login("ada", "wrong", "2001:db8:1:1:ffff::1")
+    await fail_to_sign_in(world, 1, address="2001:db8:1:2::1")
+
+
+async def test_guesses_over_many_accounts_are_limited_and_bind_nobody_who_is_known_there(world: World) -> None:
+    await register(world)
+    await world.accounts.login("ada", "correct horse", HERE)
+    for number in range(SETTINGS.address_login_rate_per_min):
+        await fail_to_sign_in(world, 1, f"user{number}")
+    with pytest.raises(errors.RateLimited):
+        await world.accounts.login("one more", "wrong", HERE)
+    await world.accounts.login("ada", "correct horse", HERE)
+    with pytest.raises(errors.RateLimited):
+        await world.accounts.login("one more", "wrong", HERE)
+    await fail_to_sign_in(world, 1, "one more", THERE)
+    world.now_s += 60.1
+    await fail_to_sign_in(world, 1, "one more")
+
+
+async def test_whoever_signs_in_rightly_uses_up_no_budget_of_their_address(world: World) -> None:
+    await register(world)
+    for _ in range(2 * SETTINGS.address_login_rate_per_min):
+        await world.accounts.login("ada", "correct horse", HERE)
+    await fail_to_sign_in(world, 1, "bob")
+
+
+@pytest.mark.parametrize("refusal", [errors.Overloaded(), errors.Unavailable()])
+async def test_an_attempt_that_was_not_judged_is_given_back(world: World, refusal: errors.RealtimeError) -> None:
+    await register(world)
+    signed_in = world.accounts.authenticate((await world.accounts.login("ada", "correct horse", HERE)).access_token)
+    verify, choose = world.passwords.verify, world.passwords.choose
+
+    async def busy(*_arguments: Any, **_facts: Any) -> Any:
+        raise refusal
+
+    world.passwords.verify = world.passwords.choose = busy  # type: ignore[method-assign]
+    for _ in range(2 * SETTINGS.address_login_rate_per_min):
+        for attempt in (
+            world.accounts.login("ada", "correct horse", HERE),
+            world.accounts.change_password(signed_in, "correct horse", "another horse", HERE),
+            world.accounts.register("bob", "correct horse", None, HERE),
+        ):
+            with pytest.raises(type(refusal)):
+                await attempt
+    world.passwords.verify, world.passwords.choose = verify, choose  # type: ignore[method-assign]
+    await fail_to_sign_in(world, SETTINGS.login_rate_per_min)
+    await register(world, "bob")
+
+
 async def test_registrations_are_limited_by_address(world: World) -> None:
     for number in range(3):
         await register(world, f"user{number}")
     with pytest.raises(errors.RateLimited) as refused:
         await register(world, "user3")
-    assert refused.value.retry_after_ms == 20_001  # three a minute
+    assert refused.value.retry_after_ms == 60_001  # three a minute
     await register(world, "user3", THERE)
-    world.now_s += 20.1
+    world.now_s += 60.1
     await register(world, "user4")
 
 
@@ -341,7 +413,7 @@ async def test_guesses_of_the_current_password_are_limited_as_sign_ins_are(world
 async def test_of_two_changes_at_once_one_is_made(world: World) -> None:
     principal = world.accounts.authenticate((await register(world)).access_token)
     outcomes = await asyncio.gather(
-        *(world.accounts.change_password(principal, "correct horse", f"horse {number}", HERE) for number in range(2)),
+        *(world.accounts.change_password(principal, "correct horse", f"another horse {number}", HERE) for number in range(2)),
         return_exceptions=True,
     )
     assert sorted(type(one).__name__ for one in outcomes) == ["SignedIn", "WrongPassword"]
@@ -351,8 +423,8 @@ async def test_a_sign_in_whose_password_changed_while_it_was_checked_is_refused(
     await register(world)
     verify = world.passwords.verify
 
-    async def slow(password_hash: str | None, password: str) -> Any:
-        verified = await verify(password_hash, password)
+    async def slow(password_hash: str | None, password: str, who: str) -> Any:
+        verified = await verify(password_hash, password, who)
         row = world.users.rows["ada"]
         world.users.rows["ada"] = Credentials(row.user, "changed", row.password_version + 1)
         return verified
