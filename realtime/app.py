@@ -36,6 +36,7 @@ from realtime.gateway.loading import load
 from realtime.gateway.server import Ended, Gateway, GatewayConfig
 from realtime.gateway.session import CloseReason
 from realtime.gateway.siblings import Place, Siblings
+from realtime.gateway.sids import SEPARATOR
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.limits import Buckets, Rate
 from realtime.model import UserId, uuid7
@@ -433,7 +434,7 @@ def gateway_config(config: Config, place: Place | None = None) -> GatewayConfig:
         units_per_s=config.frame_rate,
         admission=AdmissionLimits(config.connections_per_address, config.connections_per_node, config.connect_rate),
         origins=config.origins,
-        sid_tag=place.tag if place else "",
+        sid_tag=(config.node_id and config.node_id + SEPARATOR) + (place.tag if place else ""),
         client_address=lambda peer, forwarded: client_address(peer, forwarded, proxies),
         keep_environ=bool(config.extension_names),
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PREFIX = "REALTIME_"
 TOKEN_CHARS = 16
+_NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^/?#@]*)([^?#]*)", re.DOTALL)
 """Scheme, user and password, hosts (a cluster has several), path. Up to the last @, so that no part of a password is shown."""
 
@@ -44,7 +45,9 @@ class Config:
     )
     redis_url: str = _setting("", "Redis for the bus and presence; empty: the embedded one", "URL", secret=True)
     redis_prefix: str = _setting("rt", "prefix of every channel and key in Redis; clusters that share one need different ones")
-    node_id: str = _setting("", "this node's name in `ready` and logs; empty: random")
+    node_id: str = _setting(
+        "", "this node's name in `ready`, logs and, for balancers, at the beginning of session ids; empty: random"
+    )
     database_pool_size: int = _setting(10, "connections to PostgreSQL", at_least=2, at_most=1000)
     statement_timeout_ms: int = _setting(4000, "what one SQL statement may take", "ms", at_least=100)
     lock_timeout_ms: int = _setting(2000, "what a statement may wait for a lock", "ms", at_least=50)
@@ -151,6 +154,8 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
             getattr(config, property_)  # parsed here, so that a wrong one stops the start
         except ValueError as error:
             raise ConfigError(f"{PREFIX}{name.upper()}: {error}.") from error
+    if config.node_id and not _NODE_ID.fullmatch(config.node_id):
+        raise ConfigError(f"{PREFIX}NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs.")
     if 0 < len(config.metrics_token) < TOKEN_CHARS:
         raise ConfigError(f"{PREFIX}METRICS_TOKEN is at least {TOKEN_CHARS} characters long; `openssl rand -hex 32` makes one.")
     return config

@@ -27,6 +27,7 @@ LISTEN = os.environ.get("LISTEN", "127.0.0.1:8000")
 _MARK = "Realtime is at http://"
 _SBIN = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _SERVER = "        server {};\n"
+_OWN = "    upstream realtime_{0} {{ zone realtime_{0} 64k; server {1}; keepalive 16; }}\n"
 _OPTIONS = "max_fails=1 fail_timeout=5s"
 _REDIRECT, _TLS = "    server {\n        listen 80 default_server;\n", "    server {\n        listen 443 ssl;\n"
 
@@ -60,6 +61,9 @@ def nginx_config(
         "".join(_SERVER.format(f"node-{one}:8000 {_OPTIONS}") for one in NODES): "".join(
             _SERVER.format(f"{node} {_OPTIONS}") for node in nodes
         ),
+        "".join(_OWN.format(one, f"node-{one}:8000") for one in NODES): "".join(
+            _OWN.format(one, node) for one, node in zip(NODES, _all(nodes), strict=True)
+        ),
         "listen 443 ssl;": f"listen {listen}{' ssl' if tls else ''};",
         "user www-data;\n": "",
         "pid /run/nginx.pid;": f"pid {folder}/nginx.pid;",
@@ -72,6 +76,11 @@ def nginx_config(
             raise ValueError(f"deploy/nginx.conf has no {old!r}")
         text = text.replace(old, new)
     return text
+
+
+def _all(nodes: Sequence[str]) -> list[str]:
+    """Return an address for each name: of those who are not there, the first one's, where their sessions are unknown."""
+    return [*nodes, *[nodes[0]] * (len(NODES) - len(nodes))]
 
 
 class Program:

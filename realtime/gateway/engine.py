@@ -57,7 +57,7 @@ class EngineConfig:
         origins: Of browser pages elsewhere that may connect, as `origins.parse` returns them. Our own pages always may.
         client_address: Tells whom a request counts for, by the address of its TCP connection and what its X-Forwarded-For
             headers say, joined by commas.
-        sid_tag: What session ids begin with, where several processes share a port.
+        sid_tag: What session ids begin with: the name of the node, and of the worker where several share a port.
         keep_environ: Whether sessions keep what their handshake said, for extensions.
     """
 

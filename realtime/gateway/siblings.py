@@ -1,9 +1,9 @@
 """Worker processes on one port: a request of a session reaches the worker that has it.
 
-The kernel gives each new TCP connection to any of the workers. The first letter of a session id says which worker made it,
-and a request that came to another one is handed over whole: the open TCP connection, as a file descriptor (SCM_RIGHTS,
-unix(7)), with the request as it was read. So polls, posts and WebSockets stay with their owner from then on, nothing is
-relayed, and the owner sees the client's own address.
+The kernel gives each new TCP connection to any of the workers. The first letter behind the node's name in a session id says
+which worker made it, and a request that came to another one is handed over whole: the open TCP connection, as a file
+descriptor (SCM_RIGHTS, unix(7)), with the request as it was read. So polls, posts and WebSockets stay with their owner from
+then on, nothing is relayed, and the owner sees the client's own address.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from realtime import errors, tasks
 from realtime.gateway.engine import problem
+from realtime.gateway.sids import SEPARATOR
 from realtime.gateway.transport import let_go, read_behind
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Place:
 
     def owner(self, sid: str) -> int:
         """Return whose session this is; our own index when nobody else's."""
-        found = TAGS.find(sid[0]) if sid else self.index
+        tag = sid.rpartition(SEPARATOR)[2][:1]
+        found = TAGS.find(tag) if tag else self.index
         return found if 0 <= found < self.count else self.index
 
     def path(self, index: int) -> str:

@@ -1,9 +1,12 @@
-"""Session ids."""
+"""Session ids: `node.worker-and-random-bits`. The node's name, where it has one, tells a balancer where the session is."""
 
 from __future__ import annotations
 
 import base64
 import os
+
+SEPARATOR = "."
+"""Behind the name of the node; not in the alphabet of what follows."""
 
 
 def new_sid() -> str:

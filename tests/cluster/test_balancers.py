@@ -66,6 +66,7 @@ def haproxy_config(nodes: list[str], listen: str, certificate: Certificate) -> s
         "/etc/haproxy/tls/realtime.pem": str(certificate.both),
         "timeout http-request 10s": f"timeout http-request {SLOW_S}s",
         "    server c node-c:8000 check\n": "",
+        "    use-server c if { url_param(sid) -m reg ^c(-[0-9]+)?[.] }\n": "",
         "node-a:8000": nodes[0],
         "node-b:8000": nodes[1],
     }.items():
@@ -140,7 +141,7 @@ async def nodes(running_engines: Engines, own_database: Urls) -> AsyncIterator[l
         "database_url": own_database.application, "redis_url": running_engines.redis, "redis_prefix": f"b{os.getpid()}",
         "trusted_proxies": "127.0.0.1/32", "send_rate": 10_000, "send_burst": 10_000,
     }  # fmt: skip
-    async with serving(**settings) as first, serving(**settings) as second:
+    async with serving(**settings, node_id="a") as first, serving(**settings, node_id="b") as second:
         yield [first, second]
 
 
@@ -222,6 +223,24 @@ async def test_a_client_cannot_choose_its_address(front: Front, https: aiohttp.C
     assert sid not in front.logged()
 
 
+async def test_a_polling_client_may_change_its_address_with_every_request(front: Front) -> None:
+    """Two egresses, carrier NAT, IPv4 and IPv6: the name in the session id leads to the node, whatever address asks."""
+    async with contextlib.AsyncExitStack() as leaving:
+        egresses = [
+            await leaving.enter_async_context(
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust_nobody(), local_addr=(f"127.0.0.{number}", 0)))
+            )
+            for number in range(1, 9)
+        ]
+        for first in egresses:
+            url = f"{front.url}/socket.io/?EIO=4&transport=polling"
+            async with first.get(url) as response:
+                sid = (await response.text()).split('"sid":"')[1].split('"')[0]
+            for other in egresses:
+                async with other.post(f"{url}&sid={sid}", data="3") as response:
+                    assert response.status == 200
+
+
 async def test_what_is_inside_stays_inside_and_what_is_too_long_outside(front: Front, https: aiohttp.ClientSession) -> None:
     async with https.get(f"{front.url}/metrics") as response:
         assert response.status == 404
@@ -270,4 +289,4 @@ def test_the_configuration_names_the_nodes_in_every_place(kind: str) -> None:
     """What an operator must adapt is what the heads of the files say."""
     text = (ROOT / "deploy" / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[kind]).read_text("utf-8")
     counts: dict[str, Any] = {name: text.count(f"node-{name}:8000") for name in "abc"}
-    assert set(counts.values()) == {2 if kind == "nginx" else 3}
+    assert set(counts.values()) == {3}

@@ -37,6 +37,11 @@ def test_the_hosts_of_a_cluster_are_shown() -> None:
     [
         ("REALTIME_PORT", "eighty", "REALTIME_PORT is a number, not 'eighty'."),
         ("REALTIME_WORKERS", "0", "REALTIME_WORKERS is from 1 to 64, not '0'."),
+        (
+            "REALTIME_NODE_ID",
+            "a b",
+            "REALTIME_NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs.",
+        ),
         ("REALTIME_PRT", "80", "REALTIME_PRT is not a setting; `realtime config` lists them all."),
         ("REALTIME_LOG_LEVEL", "loud", "REALTIME_LOG_LEVEL is one of debug, info, warning, error, not 'loud'."),
         (

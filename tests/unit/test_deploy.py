@@ -166,7 +166,10 @@ def test_the_nodes_of_compose_drain_believe_nginx_alone_and_write_nowhere() -> N
     address = found["nginx"]["networks"]["inside"]["ipv4_address"]
     assert {service["environment"]["REALTIME_TRUSTED_PROXIES"] for service in nodes.values()} == {f"{address}/32"}
     assert all("ports" not in service for name, service in found.items() if name != "nginx"), "only nginx is reached from outside"
-    assert re.findall(r"server (node-\w):8000", (DEPLOY / "nginx.conf").read_text("utf-8")) == [*nodes, *nodes]
+    assert re.findall(r"server (node-\w):8000", (DEPLOY / "nginx.conf").read_text("utf-8")) == [*nodes, *nodes, *nodes]
+    assert [f"node-{service['environment']['REALTIME_NODE_ID']}" for service in nodes.values()] == list(nodes), (
+        "balancers route by it"
+    )
 
 
 def test_images_have_versions() -> None:

@@ -115,6 +115,7 @@ def test_the_tag_names_the_owner_and_no_tag_names_oneself() -> None:
     assert len({place.tag for place in places}) == len(TAGS) == 64
     assert set(TAGS) <= set(string.ascii_letters + string.digits + "-_")
     assert [places[5].owner(place.tag + "random") for place in places] == list(range(64))
+    assert [places[5].owner(f"node-1.{place.tag}random") for place in places] == list(range(64)), "behind the name of a node"
     few = Place(1, 2, "")
     assert [few.owner(sid) for sid in ("", "c" * 20, "ä", "\0")] == [1, 1, 1, 1]
 
