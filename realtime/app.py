@@ -15,7 +15,9 @@ from aiohttp import web
 
 from realtime import __version__, errors, tasks
 from realtime.address import client_address
+from realtime.api import problems
 from realtime.api.app import mount
+from realtime.api.operations import USER
 from realtime.api.ports import Services
 from realtime.api.probes import Readers
 from realtime.auth.administration import Administration
@@ -31,6 +33,7 @@ from realtime.contract.types import MAX_BODY_CHARS
 from realtime.gateway.admission import AdmissionLimits
 from realtime.gateway.dispatch import Dispatch, room_added
 from realtime.gateway.engine import EngineConfig
+from realtime.gateway.gate import Gate
 from realtime.gateway.hub import Hub
 from realtime.gateway.loading import load
 from realtime.gateway.server import Ended, Gateway, GatewayConfig
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_HTTP_PER_CONNECTION = 5.0  # requests a second that an address has for each connection that it may have: polls of busy rooms
 _DRAIN_PER_S = 1000  # connections that are sent to the other nodes
 _DRAIN_MARGIN_S = 0.5  # for clients to go by themselves when they were told to
 _HEALTH_S = 1.5  # for PostgreSQL's sign of life; the probe has 2 s
@@ -239,7 +243,11 @@ class Node:
         self.siblings = (
             Siblings(place, self.gateway.engine.handle, lambda: metrics.render()[0], config.max_packet_bytes) if place else None
         )
-        self.web = web.Application()
+        asked_per_s = _HTTP_PER_CONNECTION * config.connections_per_address
+        address = gateway_config(config).engine.client_address
+        per_address = Buckets(asked_per_s, 2 * asked_per_s)
+        self.gate = Gate(address, per_address, config.unread_limit_bytes, problems.answer, lambda request: request.get(USER))
+        self.web = web.Application(middlewares=[self.gate.middleware()])
         self.web.add_routes(self.siblings.routes(self.gateway.engine.config.path) if self.siblings else self.gateway.routes())
         services = Services(
             accounts=self.accounts,

@@ -68,7 +68,13 @@ class Config:
     send_burst: int = _setting(200, "and how many at once", at_least=1)
     signal_rate: int = _setting(10, "signals a room and connection", "1/s", at_least=1)
     connections_per_user: int = _setting(20, "live connections a user, on one node", at_least=1)
-    connections_per_address: int = _setting(200, "live connections an address, on one node", at_least=1)
+    connections_per_address: int = _setting(
+        200, "live connections an address, on one node; twice as many and 100 TCP connections that are no WebSockets", at_least=1
+    )
+    unread_limit_bytes: int = _setting(
+        16 << 20, "unread answers to HTTP requests from which on a user or address gets no more, on one node", "bytes",
+        at_least=1 << 20,
+    )  # fmt: skip
     connections_per_node: int = _setting(50_000, "live connections; more get 503", at_least=1)
     connect_rate: int = _setting(5000, "new connections; more get 503", "1/s", at_least=1)
     request_rate: int = _setting(100, "requests of any kind a connection", "1/s", at_least=1)

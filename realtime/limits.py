@@ -104,6 +104,14 @@ class Buckets:
             self._full_s.popitem(last=False)
         return 0.0
 
+    def book(self, key: Hashable, now_s: float) -> float:
+        """Take one token of a key, of those to come if there is none; return 0.0 or the seconds until it is there."""
+        full_s = max(self._full_s.pop(key, now_s), now_s)
+        self._full_s[key] = full_s + self._interval_s
+        if len(self._full_s) > self._at_most:
+            self._full_s.popitem(last=False)
+        return max(0.0, full_s - now_s - self._tolerance_s)
+
     def give_back(self, key: Hashable) -> None:
         """Undo the last `take` of a key."""
         self._full_s[key] -= self._interval_s

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from functools import partial
@@ -16,11 +17,13 @@ from aiohttp import web
 
 from realtime import engines, garbage
 from realtime import redis_url as redis_url_form
+from realtime.address import address_key, within
 from realtime.api.protocol import Protocol
 from realtime.app import Node
 from realtime.config import ConfigError, data_path
 from realtime.errors import RealtimeError
-from realtime.gateway.doorway import Doorway
+from realtime.gateway.doorway import DoorLimits, Doorway
+from realtime.gateway.http_lines import HttpLines
 from realtime.store import migrate as migrations
 from realtime.store.provision import Urls, provision
 from realtime.store.starting import CannotStart
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _KEEP_ALIVE_S = 75.0
+DESCRIPTORS = 1 << 20  # wanted; more than that nobody needs, and some systems say 2^30
+DESCRIPTORS_KEPT = 100  # for the bus, logs, files that are served, calls between workers
 BACKLOG = 4096  # of connections not yet accepted: after a restart everybody comes back at once
 
 
@@ -198,21 +203,51 @@ async def doors_open(node: Node, host: str, port: int, *, shutdown_s: float) -> 
     runner = web.AppRunner(node.web, access_log=None, handle_signals=False, shutdown_timeout=shutdown_s)
     await runner.setup()
     assert runner.server is not None  # setup made it
-    http = partial(Protocol, runner.server, asyncio.get_running_loop(), node.config.max_head_bytes, _KEEP_ALIVE_S)
-    doorway = Doorway(node.gateway.engine, http)
+    loop = asyncio.get_running_loop()
+    http = partial(Protocol, runner.server, loop, node.config.max_head_bytes, _KEEP_ALIVE_S)
+    lines = node.gate.lines = HttpLines(http, node.config.stall_s, loop)
+    doorway = Doorway(node.gateway.engine, lines, door_limits(node.config, raised_descriptors(node.config)), lines)
     async with contextlib.AsyncExitStack() as leaving:
         leaving.push_async_callback(runner.cleanup)
+        leaving.callback(lines.close)
         leaving.callback(doorway.close)
         if node.siblings is not None:
-            node.siblings.open(http)
+            node.siblings.open(lines)
             leaving.push_async_callback(node.siblings.close)
-        loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(doorway, host, port, backlog=BACKLOG, reuse_port=node.siblings is not None)
         except OSError as error:
             raise cannot_listen(host, port, error) from error
         leaving.callback(server.close)
         yield server.sockets[0].getsockname()[1]
+
+
+def raised_descriptors(config: Config) -> int:
+    """Raise the limit of open descriptors as far as the system allows, say it when that is too few, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # a system with another limit above: the soft one stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    if found < config.connections_per_node + DESCRIPTORS_KEPT:
+        logger.warning(
+            "This process may open %d files, too few for %d connections: raise the limit (ulimit -n, LimitNOFILE=), or lower "
+            "REALTIME_CONNECTIONS_PER_NODE.", found, config.connections_per_node,
+        )  # fmt: skip
+    return found
+
+
+def door_limits(config: Config, descriptors: int) -> DoorLimits:
+    """Return how many TCP connections the process takes: some descriptors are kept for all else that it opens."""
+    proxies = config.proxies
+    kept = min(DESCRIPTORS_KEPT + config.database_pool_size, descriptors // 2)
+    return DoorLimits(
+        per_address=2 * config.connections_per_address + 100,
+        per_node=descriptors - kept,
+        counts_as=lambda address: None if not address or within(address, proxies) else address_key(address),
+    )
 
 
 def _overdue(drain_s: float) -> None:

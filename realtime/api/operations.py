@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from realtime.api.route import Route
     from realtime.model import Principal
 
+USER = web.RequestKey("user", str)
+"""Whose a request is, for those around the handler."""
 MAX_AGENT_CHARS = 200
 _encode = msgspec.json.Encoder().encode
 
@@ -39,6 +41,8 @@ def operation(route: Route[Any, Any], services: Services, trusted: Sequence[Netw
 
     async def serve(request: web.Request) -> web.StreamResponse:
         principal, refusal = _who(route.auth, services.accounts, request)
+        if principal is not None:
+            request[USER] = principal.user.id
         if route.auth is Auth.ADMIN and principal is not None:
             await services.administration.require(principal.user.id)
         query = decode_query(request)

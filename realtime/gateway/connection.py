@@ -30,7 +30,7 @@ _auth_fields = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _CONNECT_ATTEMPTS = 5  # in a row that were refused
 # What a packet costs beyond its frame, in units of `transport.Bounds.units_per_s`.
 _CONNECT_UNITS = 100  # a signature is checked, and everybody hears of the presence
-_REFUSAL_UNITS = 10
+_REFUSAL_UNITS = 3  # 5,000 requests at once are all answered, the last ones after 4 s
 _ELSEWHERE_UNITS = 10  # a task and python-socketio
 _JSON_BYTES = 128  # of a packet for an extension, decoded before its budget of requests is asked, for each unit
 _FINAL = {CloseReason.SESSION_ENDED, CloseReason.TOKEN_EXPIRED}

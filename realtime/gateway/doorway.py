@@ -7,23 +7,54 @@ A session that opens over a WebSocket, in the form that clients write it, goes s
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import http
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
+from realtime import errors
+from realtime.address import address_key
+from realtime.contract.types import Error
 from realtime.gateway.handshake import opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from realtime.gateway.engine import EngineServer
+    from realtime.gateway.http_lines import HttpLines
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 32
 """So many are let in during one turn of the loop, the others in the next ones. What follows (the token, subscriptions) comes no
 faster than they are let in, so this bounds how long a turn takes when everybody comes back at once, and costs no throughput.
 """
 _MAX_BYTES = 1 << 16  # read of somebody whose turn it is not yet
-SILENCE_S = 30.0
+SILENCE_S = 5.0
 """A connection that says nothing is closed after this time and before twice of it."""
+_COMPLAINT_S = 60.0
+_FULL = (
+    b"HTTP/1.1 %b\r\nContent-Type: application/problem+json\r\n"
+    b"Retry-After: 10\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLimits:
+    """What the door lets in.
+
+    Args:
+        per_address: TCP connections of an address that are no WebSockets; those are counted by `Admission`.
+        per_node: TCP connections that the process has descriptors for.
+        counts_as: Tells what the address of a connection counts as; None: it is a proxy's, and the clients behind it count.
+    """
+
+    per_address: int = 500
+    per_node: int = 50_000
+    counts_as: Callable[[str], str | None] = address_key
 
 
 class Doorway:
@@ -32,11 +63,23 @@ class Doorway:
     Args:
         engine: Takes sessions.
         http: Makes the protocol of an HTTP connection.
+        limits: What is let in.
+        lines: The HTTP connections, where they are counted.
     """
 
-    def __init__(self, engine: EngineServer, http: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        engine: EngineServer,
+        http: Callable[[], asyncio.Protocol],
+        limits: DoorLimits | None = None,
+        lines: HttpLines | None = None,
+    ) -> None:
         self.engine = engine
         self.http = http
+        self._limits = limits or DoorLimits()
+        self._lines = lines
+        self._at_door: Counter[str] = Counter()  # those of each address that wait to be heard
+        self._complain_from_s: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
         self._visitors: set[_Visitor] = set()
         self._silent: set[_Visitor] = set()  # since the last look at least
@@ -59,10 +102,31 @@ class Doorway:
         for visitor in self._visitors | self._silent:
             visitor.abort()
 
-    def came(self, visitor: _Visitor) -> None:
+    def came(self, visitor: _Visitor, address: str) -> bytes:
+        """Take a new connection; return what to refuse it with, or nothing."""
+        limits, lines = self._limits, self._lines
+        key = limits.counts_as(address)
+        of_address = 0 if key is None else self._at_door[key] + (0 if lines is None else lines.open[key])
+        if of_address >= limits.per_address:
+            return self._full(errors.TooManyConnections("This address has too many connections."), limits.per_address)
+        if len(self) + (0 if lines is None else len(lines)) + len(self.engine) >= limits.per_node:
+            return self._full(errors.Overloaded("This node may open no more files for connections."), limits.per_node)
+        if key is not None:
+            self._at_door[key] += 1
+        visitor.key = key
         self._visitors.add(visitor)
         if self._timer is None:
             self._timer = self._loop.call_later(SILENCE_S, self._look)
+        return b""
+
+    def _full(self, error: errors.RealtimeError, limit: int) -> bytes:
+        now_s = self._loop.time()
+        if now_s >= self._complain_from_s.get(error.code, 0.0):
+            self._complain_from_s[error.code] = now_s + _COMPLAINT_S
+            logger.warning("connections are refused: %s The limit is %d.", error.message, limit)
+        status = http.HTTPStatus(error.status)
+        body = msgspec.json.encode(Error.of(error))
+        return _FULL % (f"{status.value} {status.phrase}".encode(), len(body), body)
 
     def heard(self, visitor: _Visitor) -> None:
         """Let a visitor in who has said something, now or when it is their turn."""
@@ -84,6 +148,11 @@ class Doorway:
     def went(self, visitor: _Visitor) -> None:
         self._visitors.discard(visitor)
         self._silent.discard(visitor)
+        key, visitor.key = visitor.key, None
+        if key is not None:
+            self._at_door[key] -= 1
+            if not self._at_door[key]:
+                del self._at_door[key]
 
     def _look(self) -> None:
         for visitor in list(self._silent):
@@ -95,10 +164,11 @@ class Doorway:
 class _Visitor(asyncio.Protocol):
     """A connection that has said nothing yet, or waits for its turn."""
 
-    __slots__ = ("_doorway", "_paused", "_read", "_transport")
+    __slots__ = ("_doorway", "_paused", "_read", "_transport", "key")
 
     def __init__(self, doorway: Doorway) -> None:
         self._doorway = doorway
+        self.key: str | None = None  # what it counts as
         self._read = b""
         self._paused = False
         self._transport: asyncio.Transport | None = None
@@ -125,9 +195,16 @@ class _Visitor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._doorway.came(self)
+        peer = transport.get_extra_info("peername")
+        refusal = self._doorway.came(self, peer[0] if isinstance(peer, tuple) else "")
+        if refusal:
+            self._transport.write(refusal)
+            self._transport.close()
+            self._transport = None
 
     def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return  # refused
         is_first = not self._read
         self._read += data
         if is_first:

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from realtime.gateway import websocket
+from realtime.gateway.http_lines import HttpLine
 from realtime.gateway.websocket import CloseCode, Reader
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SLICE_UNITS = 64
 """Frames (and 4 KiB of them) that one connection has served in one turn of the loop; what it brought besides waits."""
 BURST_S = 1.0
 """So many seconds' worth of its budget of units a connection may bring at once."""
-OVERDRAWN_S = 5.0
+OVERDRAWN_S = 10.0
 """A connection that was kept waiting for so long without a pause of its own is closed as `overloaded`."""
 _SHORTEST_WAIT_S = 0.05
 
@@ -289,6 +290,8 @@ def take_over(request: web.Request, protocol: WebSocket, head: bytes) -> bool:
         return False
     behind = read_behind(request)
     let_go(request)
+    if isinstance(transport, HttpLine):
+        transport = transport.let_go()
     protocol.attach(transport)
     transport.write(head)
     if behind:
@@ -303,7 +306,7 @@ def read_behind(request: web.Request) -> bytes:
     """
     tail = _Tail()
     request.protocol.set_parser(tail)  # type: ignore[arg-type]  # these two methods are all that it calls
-    return tail.data
+    return tail.data + (request.transport.take_rest() if isinstance(request.transport, HttpLine) else b"")
 
 
 class _Tail:

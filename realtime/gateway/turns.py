@@ -24,11 +24,13 @@ class Turns:
 
     Args:
         loop: Whose turns they are.
+        at_once: How many are served in one turn of it.
     """
 
-    __slots__ = ("_is_due", "_loop", "_queue", "now_s")
+    __slots__ = ("_at_once", "_is_due", "_loop", "_queue", "now_s")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at_once: int = AT_ONCE) -> None:
+        self._at_once = at_once
         self._loop = loop
         self.now_s = loop.time
         self._queue: deque[Waiting] = deque()
@@ -46,7 +48,7 @@ class Turns:
         self._loop.call_later(delay_s, self.add, one)
 
     def _serve(self) -> None:
-        for _ in range(min(len(self._queue), AT_ONCE)):
+        for _ in range(min(len(self._queue), self._at_once)):
             self._queue.popleft().go_on()
         self._is_due = bool(self._queue)
         if self._is_due:

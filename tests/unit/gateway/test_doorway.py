@@ -11,7 +11,7 @@ import pytest
 
 from realtime.gateway import doorway as doorways
 from realtime.gateway.admission import AdmissionLimits
-from realtime.gateway.doorway import Doorway
+from realtime.gateway.doorway import DoorLimits, Doorway
 from realtime.gateway.engine import EngineConfig, EngineServer
 from realtime.gateway.session import CloseReason, Session
 from tests.unit.gateway.fakes import Transport
@@ -21,16 +21,12 @@ from tests.unit.gateway.test_handshake import TARGET, request
 class Peer(Transport):
     """A transport that knows where the connection came from."""
 
-    reading = True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
+    def __init__(self, address: str = "192.0.2.7") -> None:
+        super().__init__()
+        self._address = address
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.7", 50_000) if name == "peername" else default
+        return (self._address, 50_000) if name == "peername" else default
 
 
 class Http(asyncio.Protocol):
@@ -212,7 +208,7 @@ async def test_who_says_nothing_is_shown_out_and_who_came_later_has_time(house: 
     latest.protocol.connection_lost(None)
     due.pop()()
     assert (len(one.doorway), due) == (0, [])  # nobody to look after, and no timer
-    assert doorways.SILENCE_S >= 10
+    assert 3 <= doorways.SILENCE_S <= 5  # twice of it is what the head of a request has
 
 
 async def test_a_crowd_is_let_in_by_turns_each_with_all_that_it_said(house: Houses) -> None:
@@ -253,3 +249,47 @@ async def test_when_the_door_closes_the_silent_are_dropped_and_sessions_stay(hou
     one.doorway.close()
     assert (silent.aborted, talking.aborted) == (True, False)
     assert len(one.engine) == 1
+
+
+# -- how many ---------------------------------------------------------------------------------------
+
+
+async def test_an_address_with_too_many_connections_is_refused_and_others_come_in(
+    house: Houses, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = house()
+    one.doorway = Doorway(one.engine, one._http, DoorLimits(per_address=3, counts_as=lambda address: address))
+    knocked = [_knock(one, "192.0.2.1") for _ in range(5)]
+    assert [status(peer) for _, peer in knocked[3:]] == [b"HTTP/1.1 429"] * 2
+    assert all(peer.closed for _, peer in knocked[3:])
+    assert b"too_many_connections" in knocked[3][1].writes[0]
+    assert not _knock(one, "192.0.2.2")[1].writes
+    assert len(caplog.records) == 1  # once a minute
+    knocked[0][0].connection_lost(None)
+    assert not _knock(one, "192.0.2.1")[1].writes
+
+
+async def test_the_connections_of_a_proxy_are_not_counted_for_it(house: Houses) -> None:
+    one = house()
+    one.doorway = Doorway(one.engine, one._http, DoorLimits(per_address=1, counts_as=lambda _address: None))
+    assert not any(_knock(one, "10.0.0.1")[1].writes for _ in range(20))
+
+
+async def test_a_process_without_descriptors_refuses_and_takes_connections_again_afterwards(
+    house: Houses, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = house()
+    one.doorway = Doorway(one.engine, one._http, DoorLimits(per_node=2))
+    first, _ = _knock(one, "192.0.2.1")
+    _knock(one, "192.0.2.2")
+    assert status(_knock(one, "192.0.2.3")[1]) == b"HTTP/1.1 503"
+    assert "files" in caplog.text
+    first.connection_lost(None)
+    assert not _knock(one, "192.0.2.3")[1].writes
+
+
+def _knock(one: House, address: str) -> tuple[asyncio.Protocol, Peer]:
+    protocol, transport = one.doorway(), Peer(address)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    return protocol, transport
