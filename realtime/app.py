@@ -136,13 +136,14 @@ class Node:
         this_run = f"{self.id}.{os.urandom(4).hex()}"
         self.presence = Presence(
             this_run,
-            Lease(redis_url, config.redis_prefix, this_run),
+            Lease(redis_url, config.redis_prefix, this_run, self.bus.sealer, time.time),
             PresenceStore(self.database),
             nodes.presence_changed,
             nodes.chosen,
             time.monotonic,
             time.time,
             config.presence_room_members,
+            self.loops,
         )
         codec = EventCodec(event_frame, event_of)
         self.feeds = Feeds(

@@ -1,32 +1,68 @@
 """This node's lease in Redis, with its users, for nodes that start later or have missed something.
 
-`<prefix>:{presence}:nodes` is the set of nodes; each has `<prefix>:{presence}:<node>:version`, which lives only as long as the
-lease, `<prefix>:{presence}:<node>:users`, and `<prefix>:{presence}:<node>:entries` of those of them who are to be seen in
-another way than most. A node without a lease does not count, whatever else there is of it.
+`<prefix>:{presence}:nodes` is the set of nodes; each has `<prefix>:{presence}:<node>:head`, which lives only as long as the
+lease and says how many users belong to it, and `<prefix>:{presence}:<node>:sealed`, a hash of its users. Head and users are
+sealed, each with its name, as messages between nodes are: whoever can write to Redis, and is no node, can repeat what was there
+(for two minutes) and make nothing new. A node without a head does not count, whatever else there is of it.
+
+`…:version`, `…:users` and `…:entries` say the same unsealed, for nodes of the release before. They are written, and not read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from realtime import redis_url
 from realtime.model import UserId
 from realtime.presence.state import PLAIN, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 LEASE_S = 15.0
 # uvloop raises RuntimeError for a write to a transport that has just been closed, and redis-py passes it on.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
 _USERS_AT_ONCE = 1000
+_CHECKED_AT_ONCE = 250  # 1 ms; then others have their turn
+_NODES_AT_MOST = 1000
+_OLD_S = 120.0  # how far clocks of nodes may be apart, with the time that a lease lives
+_NODE = re.compile(rb"[\x21-\x7e]{1,200}", re.ASCII)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode
+
+
+class Forged(ValueError):
+    """No node wrote this, or not lately."""
+
+
+class Seal(Protocol):
+    """What nodes sign with."""
+
+    @property
+    def key(self) -> str:
+        """Which key seals now: what was sealed before is sealed anew when it changes."""
+
+    def seal(self, name: str, data: bytes, /) -> bytes: ...
+
+    def unseal(self, name: str, data: bytes, /) -> bytes:
+        """Return what was sealed under this name. Raises ValueError."""
+
+
+class _Head(msgspec.Struct, array_like=True, frozen=True):
+    """`at_s`: Unix seconds."""
+
+    version: int
+    users: int
+    at_s: float
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
 
 
 class Lease:
@@ -36,13 +72,24 @@ class Lease:
         url: Of Redis.
         prefix: Of all keys.
         node: This node.
+        seal: Shared by all nodes.
+        wall: Unix seconds.
     """
 
-    def __init__(self, url: str, prefix: str, node: str) -> None:
-        self._redis = redis_url.client(url, decode_responses=True, socket_timeout=2, socket_connect_timeout=2)
+    def __init__(self, url: str, prefix: str, node: str, seal: Seal, wall: Callable[[], float]) -> None:
+        self._redis = redis_url.client(url, decode_responses=False, socket_timeout=2, socket_connect_timeout=2)
         self._node = node
+        self._seal = seal
+        self._wall = wall
+        self._written: set[UserId] = set()
+        self._sealed_with = ""
         self._prefix = f"{prefix}:{{presence}}"  # in a cluster the keys of a transaction live on one server
         self._nodes = f"{self._prefix}:nodes"
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether another key seals than that of what was written: it is to be written anew."""
+        return self._seal.key != self._sealed_with
 
     async def close(self) -> None:
         with contextlib.suppress(*FAILURES):
@@ -54,75 +101,130 @@ class Lease:
             self._show(pipeline, shown)
             plain = [user for user, entry in shown.items() if entry == PLAIN]
             for part in _parts(list(left)):
-                pipeline.srem(self._users(self._node), *part)
+                pipeline.srem(self._key(self._node, "users"), *part)
+                pipeline.hdel(self._key(self._node, "sealed"), *part)
             for part in _parts([*left, *plain]):
-                pipeline.hdel(self._entries(self._node), *part)
+                pipeline.hdel(self._key(self._node, "entries"), *part)
+            self._written = (self._written | shown.keys()).difference(left)
             self._renew(pipeline, version)
             await pipeline.execute()
 
     async def rewrite(self, version: int, shown: Mapping[UserId, Entry]) -> None:
         """Write the lease and all users anew: Redis may have lost them."""
+        self._sealed_with = self._seal.key
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(self._users(self._node), self._entries(self._node))
-            self._show(pipeline, shown)
+            pipeline.delete(*(self._key(self._node, part) for part in ("head", "sealed", "version", "users", "entries")))
+            for at, part in enumerate(_parts(list(shown))):
+                if at:
+                    await asyncio.sleep(0)
+                self._show(pipeline, {user: shown[user] for user in part})
+            self._written = set(shown)
             self._renew(pipeline, version)
             await pipeline.execute()
 
     def _show(self, pipeline: Any, shown: Mapping[UserId, Entry]) -> None:
         for part in _parts(list(shown)):
-            pipeline.sadd(self._users(self._node), *part)
+            pipeline.sadd(self._key(self._node, "users"), *part)
+            sealed = {user: self._seal.seal(self._name(self._node, user), _packed(shown[user])) for user in part}
+            pipeline.hset(self._key(self._node, "sealed"), mapping=sealed)
         for part in _parts([user for user, entry in shown.items() if entry != PLAIN]):
-            pipeline.hset(self._entries(self._node), mapping={user: _encode(shown[user]).decode() for user in part})
+            mapping = {user: _encode(shown[user]).decode() for user in part}
+            pipeline.hset(self._key(self._node, "entries"), mapping=mapping)
 
     def _renew(self, pipeline: Any, version: int) -> None:
         pipeline.sadd(self._nodes, self._node)
-        pipeline.set(self._version(self._node), version, px=int(LEASE_S * 1000))
-        for key in (self._users(self._node), self._entries(self._node)):
-            pipeline.pexpire(key, int(LEASE_S * 4000))
+        head = _encode(_Head(version, len(self._written), self._wall()))
+        life_ms = int(LEASE_S * 1000)
+        pipeline.set(self._key(self._node, "head"), self._seal.seal(self._name(self._node, ""), head), px=life_ms)
+        pipeline.set(self._key(self._node, "version"), version, px=life_ms)
+        for key in ("sealed", "users", "entries"):
+            pipeline.pexpire(self._key(self._node, key), int(LEASE_S * 4000))
 
     async def remove(self) -> None:
         """Give the lease back."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.srem(self._nodes, self._node)
-            pipeline.delete(self._version(self._node), self._users(self._node), self._entries(self._node))
+            pipeline.delete(*(self._key(self._node, part) for part in ("head", "sealed", "version", "users", "entries")))
             await pipeline.execute()
 
     async def others(self) -> list[str]:
-        """List the other nodes that may be alive."""
-        nodes = {str(node) for node in await self._redis.smembers(self._nodes)}
-        return sorted(nodes - {self._node})
+        """List the other nodes that may be alive, as Redis has them: their leases tell whether they are."""
+        try:
+            found: Any = await self._redis.smembers(self._nodes)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            await self._redis.delete(self._nodes)  # something foreign; each node adds itself again as it renews its lease
+            return []
+        names = {bytes(node).decode("ascii") for node in found if _NODE.fullmatch(node)}
+        return sorted(names - {self._node})[:_NODES_AT_MOST]
 
     async def read(self, node: str) -> tuple[int, dict[UserId, Entry]] | None:
         """Return a node's version and users; None when it holds no lease.
 
         A node without one is taken off the list; should it be alive after all, it puts itself there with its next renewal.
         Its users are left to their time to live: it may be writing them anew at this moment.
+
+        Raises:
+            Forged: what is there was not written by that node, or not lately.
         """
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.get(self._version(node))
-            pipeline.smembers(self._users(node))
-            pipeline.hgetall(self._entries(node))
-            version, users, entries = await pipeline.execute()
-        if version is None:
-            await self._redis.srem(self._nodes, node)
+        try:
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.get(self._key(node, "head"))
+                pipeline.hgetall(self._key(node, "sealed"))
+                pipeline.get(self._key(node, "version"))
+                head, users, unsealed = await pipeline.execute()
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                raise Forged from error
+            raise
+        if head is None:
+            if unsealed is None:
+                await self._redis.srem(self._nodes, node)
             return None
-        return int(version), {UserId(user): _entry(entries.get(user)) for user in users}
+        said = self._checked_head(node, head)
+        if len(users) != said.users:
+            raise Forged
+        return said.version, await self._checked_users(node, users)
 
-    def _version(self, node: str) -> str:
-        return f"{self._prefix}:{node}:version"
+    def _checked_head(self, node: str, head: bytes) -> _Head:
+        try:
+            found = _decode_head(self._seal.unseal(self._name(node, ""), head))
+        except ValueError as error:
+            raise Forged from error
+        if abs(self._wall() - found.at_s) > _OLD_S:
+            raise Forged
+        return found
 
-    def _users(self, node: str) -> str:
-        return f"{self._prefix}:{node}:users"
+    async def _checked_users(self, node: str, users: Mapping[bytes, bytes]) -> dict[UserId, Entry]:
+        checked = {}
+        for at, (name, sealed) in enumerate(users.items(), 1):
+            try:
+                user = UserId(name.decode())
+                data = self._seal.unseal(self._name(node, user), sealed)
+            except ValueError as error:
+                raise Forged from error
+            checked[user] = _entry(data)
+            if at % _CHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return checked
 
-    def _entries(self, node: str) -> str:
-        return f"{self._prefix}:{node}:entries"
+    def _name(self, node: str, user: str) -> str:
+        return f"{self._prefix}:{node} {user}"
+
+    def _key(self, node: str, part: str) -> str:
+        return f"{self._prefix}:{node}:{part}"
 
 
-def _entry(text: str | None) -> Entry:
+def _packed(entry: Entry) -> bytes:
+    return b"" if entry == PLAIN else _encode(entry)
+
+
+def _entry(data: bytes) -> Entry:
     try:
-        return PLAIN if text is None else _decode(text)
+        return _decode(data) if data else PLAIN
     except msgspec.MsgspecError:
-        return PLAIN  # of a release to come, or not ours: there they are, and no more is known
+        return PLAIN  # of a release to come: there they are, and no more is known
 
 
 def _parts(users: list[UserId]) -> list[list[UserId]]:

@@ -12,7 +12,7 @@ from realtime import errors, tasks
 from realtime.limits import Buckets
 from realtime.model import Choice, PresenceSetting, RoomId, Status, UserId, is_uuid
 from realtime.presence.counts import COUNT_S, RoomCounts
-from realtime.presence.lease import FAILURES, LEASE_S
+from realtime.presence.lease import FAILURES, LEASE_S, Forged
 from realtime.presence.state import PLAIN, Entry, PresenceState, View
 from realtime.presence.watches import Watches
 
@@ -34,6 +34,8 @@ CHOICES_S = 10.0
 """How often the store is asked what people chose elsewhere: what was told of it may have been lost."""
 _CHOICES_MARGIN_S = 60.0  # how long a change may take to show in the store
 _RETRY_S = 1.0
+_LOOK_S = 0.2
+_COMPLAIN_S = 60.0
 _USERS_AT_ONCE = 1000
 _SEEN_AT_MOST = 100_000  # departures that wait for the store
 _INVISIBLE_AT_MOST = 100_000
@@ -43,7 +45,8 @@ class Change(msgspec.Struct, array_like=True):
     """What a node tells the others: the number of this change, who came and who went. Nobody: a sign of life.
 
     `joined` names also those whose entry changed; `entries` has what there is to say of them, and `seen` when those who left
-    were last seen (Unix seconds). The version before knows neither: for it people are there, or not.
+    were last seen (Unix seconds). `is_sealed`: the node's lease is; that of a node of the release before is not, and not read, so
+    that of its users only those are known who came, or changed, since it was heard first.
     """
 
     node: str
@@ -53,6 +56,7 @@ class Change(msgspec.Struct, array_like=True):
     gone: bool = False
     entries: dict[str, Entry] = {}
     seen: dict[str, float] = {}
+    is_sealed: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -87,6 +91,7 @@ class Presence:
         clock: Monotonic seconds.
         wall: Unix seconds.
         room_members: How many members of a room are watched one by one; larger rooms are counted.
+        loops: Run what runs in the background.
     """
 
     def __init__(
@@ -98,8 +103,10 @@ class Presence:
         tell_choice: Callable[[UserId, PresenceSetting], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
-        room_members: int = 100,
+        room_members: int,
+        loops: tasks.Loops,
     ) -> None:
+        self._loops = loops
         self._node = node
         self._lease = lease
         self._store = store
@@ -128,6 +135,9 @@ class Presence:
         self._rewrite = True
         self._changed, self._asked, self._went = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._choices_read_s = clock()
+        self._next_search_s = 0.0
+        self._complain_from_s = 0.0
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -136,8 +146,16 @@ class Presence:
         self._state.replace(self._node, {}, 0, float("inf"))
         self._invisible = await self._store.invisible(_INVISIBLE_AT_MOST)
         await self._find_others()
-        work = (self._tell(), self._keep(), self._read_settings(), self._follow_choices(), self._write_seen(), self._count())
-        self._tasks = [asyncio.create_task(one) for one in work]
+        start = self._loops.start
+        self._tasks = [
+            start("presence.tell", self._tell, every_s=RENEW_S, called=self._changed),
+            start("presence.keep", self._keep, every_s=_LOOK_S),
+            start("presence.find", self._find, every_s=_LOOK_S),
+            start("presence.settings", self._read_settings, called=self._asked),
+            start("presence.choices", self._follow_choices, every_s=CHOICES_S),
+            start("presence.seen", self._write_seen, called=self._went),
+            start("presence.count", self._count, every_s=COUNT_S),
+        ]
 
     async def close(self) -> None:
         """Say that this node goes, and give the lease back."""
@@ -147,13 +165,16 @@ class Presence:
         self._publish(_encode(Change(self._node, self._version + 1, [], [], gone=True)))
         try:
             await self._lease.remove()
-        except FAILURES:
+        except Exception:  # noqa: BLE001 - the rest of the node is to close too
             logger.info("the lease could not be given back; it runs out in %.0f s", LEASE_S)
         await self._lease.close()
         if not [node for node in self._state.nodes if node != self._node]:
             # Nobody is left who would see them go.
             self._seen.update(dict.fromkeys(self._shown, self._wall()))
-        await self._store_seen()
+        try:
+            await self._store_seen()
+        except Exception as error:  # noqa: BLE001 - the rest of the node is to close too
+            logger.warning("when users were last seen could not be stored: %s", type(error).__name__)
 
     # -- this node's connections ------------------------------------------------------------------
 
@@ -269,61 +290,46 @@ class Presence:
 
     async def _read_settings(self) -> None:
         """Ask the store what those chose who connected; all who came meanwhile in one query."""
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            users = list(self._unread)[:_USERS_AT_ONCE]
-            try:
-                found = await self._store.read(users)
-            except errors.Unavailable:
-                await self._do_without(users)
-                continue
-            for user in users:
-                if self._unread.pop(user, self) is None:  # still connected
-                    self._settings[user] = found[user].setting if user in found else _UNSET
-                    self._refresh(user)
-            if self._unread:
-                self._asked.set()
+        users = list(self._unread)[:_USERS_AT_ONCE]
+        try:
+            found = await self._store.read(users)
+        except Exception:
+            self._do_without(users)
+            raise  # and is asked again in a moment
+        for user in users:
+            if self._unread.pop(user, self) is None:  # still connected
+                self._settings[user] = found[user].setting if user in found else _UNSET
+                self._refresh(user)
+        if self._unread:
+            self._asked.set()
 
-    async def _do_without(self, users: Sequence[UserId]) -> None:
+    def _do_without(self, users: Sequence[UserId]) -> None:
         """Show people without the store, as other nodes do or as most are; who may be invisible waits until it answers."""
         for user in users:
             if user in self._unread and user not in self._invisible and len(self._invisible) < _INVISIBLE_AT_MOST:
                 self._settings[user] = self._state.setting(user) or _UNSET
                 self._refresh(user)
-        await asyncio.sleep(_RETRY_S)
-        self._asked.set()
 
     async def _follow_choices(self) -> None:
         """Find what people chose through other nodes and was not heard here."""
-        read_at_s = self._clock()
-        while True:
-            await asyncio.sleep(CHOICES_S)
-            began_s = self._clock()
-            try:
-                found = await self._store.changed_since(began_s - read_at_s + _CHOICES_MARGIN_S)
-            except errors.Unavailable:
-                continue  # from the same moment on, in a while
-            read_at_s = began_s
-            for user, known in found.items():
-                self.chosen(user, known.setting)
+        began_s = self._clock()
+        found = await self._store.changed_since(began_s - self._choices_read_s + _CHOICES_MARGIN_S)
+        self._choices_read_s = began_s
+        for user, known in found.items():
+            self.chosen(user, known.setting)
 
     async def _write_seen(self) -> None:
         """Store who was last seen when; all who went within a second in one statement."""
-        while True:
-            await self._went.wait()
-            await asyncio.sleep(_RETRY_S)
+        await asyncio.sleep(_RETRY_S)
+        try:
             await self._store_seen()
+        except errors.Unavailable:
+            self._went.set()  # in a second again
 
     async def _store_seen(self) -> None:
-        self._went.clear()
         while self._seen:
             part = dict(list(self._seen.items())[:_USERS_AT_ONCE])
-            try:
-                await self._store.seen(part)
-            except errors.Unavailable:
-                self._went.set()
-                return
+            await self._store.seen(part)
             for user, seen_s in part.items():
                 if self._seen.get(user) == seen_s:
                     del self._seen[user]
@@ -398,38 +404,34 @@ class Presence:
 
     async def _count(self) -> None:
         """Count who is there in the large rooms that somebody looks at."""
-        while True:
-            await asyncio.sleep(COUNT_S)
-            self._note((), await self._counts.count(self._watches.rooms))
+        self._note((), await self._counts.count(self._watches.rooms))
 
     # -- to the other nodes -----------------------------------------------------------------------
 
     async def _tell(self) -> None:
         """Send changes as they come, and a sign of life when there are none."""
-        while True:
-            try:
-                async with asyncio.timeout(RENEW_S):
-                    await self._changed.wait()
-                await asyncio.sleep(SETTLE_S)
-            except TimeoutError:
-                pass  # nothing changed: a sign of life is due
-            self._changed.clear()
-            came, self._came = self._came, {}
-            left, self._left = self._left, {}
-            if came or left:
-                self._version += 1
-            change = Change(self._node, self._version, list(came), list(left))
-            change.entries = {str(user): entry for user, entry in came.items() if entry != PLAIN}
-            change.seen = {str(user): seen_s for user, seen_s in left.items()}
-            try:
-                if self._rewrite:
-                    await self._lease.rewrite(self._version, {u: e for u, e in self._shown.items() if u not in self._came})
-                    self._rewrite = False
-                else:
-                    await self._lease.write(self._version, came, left)
-            except FAILURES:
-                self._rewrite = True
-                await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(SETTLE_S)  # for what comes together
+        came, self._came = self._came, {}
+        left, self._left = self._left, {}
+        if came or left:
+            self._version += 1
+        change = Change(self._node, self._version, list(came), list(left))
+        change.entries = {str(user): entry for user, entry in came.items() if entry != PLAIN}
+        change.seen = {str(user): seen_s for user, seen_s in left.items()}
+        change.is_sealed = True
+        rewrite, self._rewrite = self._rewrite or self._lease.is_stale, False
+        try:
+            if rewrite:
+                await self._lease.rewrite(self._version, {u: e for u, e in self._shown.items() if u not in self._came})
+            else:
+                await self._lease.write(self._version, came, left)
+        except FAILURES:
+            self._rewrite = True
+            await asyncio.sleep(SETTLE_S)
+        except BaseException:
+            self._rewrite = True
+            raise
+        finally:
             self._publish(_encode(change))
 
     # -- from the other nodes ---------------------------------------------------------------------
@@ -448,6 +450,8 @@ class Presence:
             return
         shown = {UserId(user): change.entries.get(user, PLAIN) for user in change.joined}
         left = {UserId(user): change.seen.get(user) for user in change.left}
+        if not change.is_sealed:
+            self._state.adopt(change.node, change.version)
         changed = self._state.change(change.node, shown, left, change.version, self._clock() + LEASE_S)
         if changed is None:
             self._unsynced.add(change.node)
@@ -465,19 +469,19 @@ class Presence:
         """The bus is away: what is known of other nodes stays until it is back."""
         self._state.extend(self._clock() + LEASE_S)
 
+    async def _find(self) -> None:
+        """Read snapshots of nodes whose changes were missed, and look for nodes now and then."""
+        if self._clock() >= self._next_search_s:
+            await self._find_others()
+            self._next_search_s = self._clock() + RENEW_S
+        elif self._unsynced:
+            await self._read(list(self._unsynced))
+
     async def _keep(self) -> None:
-        """Read snapshots of nodes whose changes were missed, let the dead go, and tell what was held back."""
-        next_search_s = self._clock() + RENEW_S
-        while True:
-            await asyncio.sleep(0.2)
-            if self._clock() >= next_search_s:
-                next_search_s = self._clock() + RENEW_S
-                await self._find_others()
-            elif self._unsynced:
-                await self._read(list(self._unsynced))
-            self._bury()
-            self._note(self._state.texts_over(self._wall()))
-            self._tell_watchers(self._watches.due(self._clock()))
+        """Let the dead go, and tell what was held back."""
+        self._bury()
+        self._note(self._state.texts_over(self._wall()))
+        self._tell_watchers(self._watches.due(self._clock()))
 
     def _bury(self) -> None:
         """Forget dead nodes. All that live do so by themselves; the first of them tells the store who was there."""
@@ -501,7 +505,11 @@ class Presence:
     async def _read(self, nodes: list[str]) -> None:
         try:
             for node in nodes:
-                found = await self._lease.read(node)
+                try:
+                    found = await self._lease.read(node)
+                except Forged:
+                    found = None
+                    self._forged()
                 self._unsynced.discard(node)
                 # No lease is no proof of death: Redis may have come back empty. The node's own time runs out if it is dead.
                 if found is not None:
@@ -509,6 +517,11 @@ class Presence:
                     self._note(self._state.replace(node, users, version, self._clock() + LEASE_S))
         except FAILURES:
             self.suspend()
+
+    def _forged(self) -> None:
+        if self._clock() >= self._complain_from_s:
+            self._complain_from_s = self._clock() + _COMPLAIN_S
+            logger.warning("a lease in Redis was not written by the node that it names, or clocks differ: it is not read")
 
 
 _UNSET = PresenceSetting()

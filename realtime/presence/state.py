@@ -144,6 +144,11 @@ class PresenceState:
                 self._saw(user, seen_s)
         return self._changed(users, before)
 
+    def adopt(self, node: str, version: int) -> None:
+        """Take the changes of a node from this one on, though earlier ones are missing and cannot be read."""
+        known = self._nodes.setdefault(node, NodeState({}, version - 1, 0.0))
+        known.version = max(known.version, version - 1)
+
     def drop(self, node: str, seen_s: float) -> list[UserId]:
         """Forget a node; whoever was there alone was last seen at that time (Unix seconds)."""
         known = self._nodes.get(node)

@@ -76,6 +76,9 @@ class Bus:
         round_trip: Called with the seconds that a probe took through Redis and back.
         loops: Run what runs in the background.
         extensions: Whether this node has extensions, and wants to hear those of the others.
+
+    Attributes:
+        sealer: Of this node, for what it keeps in Redis.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Bus:
     ) -> None:
         self._loops = loops or tasks.Loops()
         servers = redis_url.parse(url)
-        self._sealer = Sealer(keys, sender)
+        self.sealer = self._sealer = Sealer(keys, sender)
         self._sender = sender
         self._receiver = receiver
         self._count_refused = refused

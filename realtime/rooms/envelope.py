@@ -37,6 +37,8 @@ class Kind(enum.IntEnum):
     BEAT = 5
     EXTENSION = 6
     """On a channel of its own: nodes of the release before do not subscribe to it."""
+    KEPT = 7
+    """In Redis, under a key, and on no channel."""
 
 
 class Refusal(enum.StrEnum):
@@ -104,6 +106,22 @@ class Sealer:
             parts += (_LENGTH.pack(len(frame)), frame)
         inner = b"".join(parts)
         return _OUTER.pack(VERSION, key, _seal(state, key, channel, inner)) + inner
+
+    @property
+    def key(self) -> str:
+        """The id of the secret that seals now."""
+        return self._keys.signing[0]
+
+    def seal(self, name: str, data: bytes) -> bytes:
+        """Seal something that is kept under a name."""
+        return self.pack(name, Kind.KEPT, [data])
+
+    def unseal(self, name: str, data: bytes) -> bytes:
+        """Return what was kept under a name. Raises Refused: no node sealed it, or under another name."""
+        found = self.unpack(name, data)
+        if found.kind is not Kind.KEPT or len(found.frames) != 1:
+            raise Refused(Refusal.FORM)
+        return found.frames[0]
 
     def unpack(self, channel: str, data: bytes) -> Envelope:
         """Decode what came over a channel.

@@ -32,11 +32,12 @@ NOTICED_S = 2.0
 
 class Ring:
     def __init__(self, secret: bytes = b"shared by all nodes") -> None:
-        self.secrets = {"kid": secret}
+        self.secrets = {"kid": secret, "next": secret[::-1]}
+        self.signing_kid = "kid"
 
     @property
     def signing(self) -> tuple[str, bytes]:
-        return "kid", self.secrets["kid"]
+        return self.signing_kid, self.secrets[self.signing_kid]
 
 
 class Heard:

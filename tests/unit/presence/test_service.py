@@ -13,11 +13,12 @@ import pytest
 
 from realtime import errors
 from realtime.model import Choice, PresenceSetting, RoomId, Status, UserId
-from realtime.presence.lease import LEASE_S, Lease
+from realtime.presence.lease import LEASE_S, Forged, Lease
 from realtime.presence.service import CHOICES_S, GRACE_S, RENEW_S, SETTLE_S, Change, Presence
 from realtime.presence.state import PLAIN, Entry, View
 from realtime.presence.watches import UPDATE_S
 from realtime.store.presence import Known, PresenceStore
+from realtime.tasks import Loops
 from tests.unit.presence.virtual_time import now_s, run
 
 ANN, BOB, CEM, EVE = (UserId(f"019b0000-0000-7000-8000-00000000000{letter}") for letter in "abce")
@@ -62,9 +63,12 @@ class Store:
         self.invisible_since_s: dict[UserId, float] = {}
         self.rooms: dict[RoomId, list[UserId]] = {}
         self.asked: list[str] = []
+        self.fails: type[Exception] | None = None
 
     def _ask(self, query: str) -> None:
         self.asked.append(query)
+        if self.fails is not None:
+            raise self.fails
         if self.away:
             raise errors.Unavailable
 
@@ -115,9 +119,13 @@ class FakeLease:
         self._node = node
         self.calls: list[str] = []
         self.closed = False
+        self.is_stale = False
+        self.fails: Exception | None = None
 
     def _ask(self, call: str) -> None:
         self.calls.append(call)
+        if self.fails is not None:
+            raise self.fails
         if self._redis.away:
             raise ConnectionError("Redis is away")
 
@@ -141,6 +149,8 @@ class FakeLease:
 
     async def read(self, node: str) -> tuple[int, dict[UserId, Entry]] | None:
         self._ask(f"read {node}")
+        if "forged" in node:
+            raise Forged
         version, users, until_s = self._redis.leases.get(node, (0, dict[UserId, Entry](), 0.0))
         return (version, dict(users)) if until_s > now_s() else None
 
@@ -174,6 +184,7 @@ class Node:
         self.redis = redis
         self.name = name
         self.lease = FakeLease(redis, name)
+        self.loops = Loops()
         self.presence = Presence(
             name,
             cast("Lease", self.lease),
@@ -183,6 +194,7 @@ class Node:
             now_s,
             now_s,
             room_members=3,
+            loops=self.loops,
         )
         redis.nodes[name] = self.presence
 
@@ -344,7 +356,7 @@ async def test_a_quiet_node_gives_a_sign_of_life_with_its_last_number(redis: Red
         await asyncio.sleep(1)
         redis.published.clear()
         await asyncio.sleep(4 * RENEW_S)
-        assert redis.published == [Change("n1", 1, [], [])] * 4
+        assert redis.published == [Change("n1", 1, [], [], is_sealed=True)] * 4
 
 
 @in_virtual_time
@@ -835,3 +847,87 @@ async def test_who_leaves_a_room_sees_nothing_by_it_and_is_not_seen_by_it(redis:
         assert {user for user, _ in goes.told} == {ANN}
         assert goes.counts == [(HALL, 2)]
         assert {user for user, _ in knows.told} == {BOB, EVE, ANN}
+
+
+# -- what nobody expected -------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_presence_goes_on_after_the_store_answered_with_something_else(redis: Redis) -> None:
+    """As when the right on the table is missing for 15 s."""
+    async with nodes(redis, "n1", "n2") as [first, second]:
+        watcher, _ = await first.watch(ANN, BOB, CEM)
+        redis.store.fails = ValueError
+        await second.comes(ANN)
+        await asyncio.sleep(15)
+        assert (ANN, True) in watcher.told, "shown without what the store knows"
+        assert first.loops.troubles() == {"presence.choices": "fails (ValueError)"}
+        redis.store.fails = None
+        await second.comes(BOB)
+        redis.store.settings[CEM] = PresenceSetting(Choice.DND, version=1)
+        await second.comes(CEM)
+        await asyncio.sleep(15)
+        assert {view.user: view.status for view in watcher.views} == {ANN: Status.ONLINE, BOB: Status.ONLINE, CEM: Status.DND}
+        assert first.loops.troubles() == second.loops.troubles() == {}
+
+
+@in_virtual_time
+async def test_presence_goes_on_after_redis_answered_with_something_else(redis: Redis) -> None:
+    async with nodes(redis, "n1", "n2") as [first, second]:
+        watcher, _ = await first.watch(ANN, BOB)
+        first.lease.fails = second.lease.fails = UnicodeDecodeError("utf-8", b"", 0, 1, "")
+        await second.comes(ANN)
+        await asyncio.sleep(60)
+        assert watcher.told == [(ANN, True)], "changes go over the bus meanwhile"
+        assert set(second.loops.troubles()) == {"presence.tell", "presence.find"}
+        first.lease.fails = second.lease.fails = None
+        await second.comes(BOB)
+        await asyncio.sleep(2 * RENEW_S)
+        assert watcher.told == [(ANN, True), (BOB, True)]
+        assert redis.leases["n2"][1].keys() == {ANN, BOB}, "written anew"
+        assert second.loops.troubles() == {}
+
+
+@in_virtual_time
+async def test_a_forged_lease_shows_nobody_and_the_others_are_read(redis: Redis) -> None:
+    async with nodes(redis, "n1", "n2") as [_, second]:
+        await second.comes(ANN)
+        await asyncio.sleep(1)
+        redis.leases["a-forged-one"] = 1, {BOB: PLAIN}, now_s() + 1000
+        async with nodes(redis, "n3") as [third]:
+            watcher, known = await third.watch(ANN, BOB)
+            await asyncio.sleep(2 * RENEW_S)
+            assert known == [(ANN, True), (BOB, False)]
+            assert watcher.told == []
+            assert third.loops.troubles() == {}
+
+
+@in_virtual_time
+async def test_of_a_node_of_the_release_before_those_are_known_who_change(redis: Redis) -> None:
+    """Its lease is not sealed, and not read."""
+
+    def tells(version: int, joined: list[UserId], left: list[UserId]) -> None:
+        first.presence.received(msgspec.json.encode(["old", version, joined, left]))
+
+    async with nodes(redis, "n1") as [first]:
+        watcher, _ = await first.watch(ANN, BOB, CEM)
+        tells(7, [ANN], [])
+        await asyncio.sleep(2)
+        tells(9, [BOB], [])  # 8 was lost
+        await asyncio.sleep(2)
+        tells(10, [], [ANN])
+        await asyncio.sleep(2)
+        assert watcher.told == [(ANN, True), (BOB, True), (ANN, False)]
+        await asyncio.sleep(LEASE_S)
+        assert watcher.told[-1] == (BOB, False), "not heard any more"
+
+
+@in_virtual_time
+async def test_a_lease_is_written_anew_when_another_key_seals(redis: Redis) -> None:
+    async with nodes(redis, "n1") as [node]:
+        await node.comes(ANN)
+        await asyncio.sleep(1)
+        node.lease.calls.clear()
+        node.lease.is_stale = True
+        await asyncio.sleep(RENEW_S + 1)
+        assert "rewrite" in node.lease.calls
