@@ -41,6 +41,7 @@ from realtime.gateway.session import CloseReason
 from realtime.gateway.siblings import Place, Siblings
 from realtime.gateway.sids import SEPARATOR
 from realtime.gateway.socketio import event_frame, event_of
+from realtime.gateway.transport import READ_TIMES
 from realtime.limits import Buckets, Rate
 from realtime.model import UserId, uuid7
 from realtime.nodes import Nodes
@@ -241,9 +242,10 @@ class Node:
         if extensions is not None:
             extensions.join(this_run, self.bus.publish_extension)
             nodes.extensions = extensions
-        self.siblings = (
-            Siblings(place, self.gateway.engine.handle, lambda: metrics.render()[0], config.max_packet_bytes) if place else None
-        )
+        self.siblings = None
+        if place:
+            most_bytes = READ_TIMES * config.max_packet_bytes
+            self.siblings = Siblings(place, self.gateway.engine.handle, lambda: metrics.render()[0], most_bytes)
         asked_per_s = _HTTP_PER_CONNECTION * config.connections_per_address
         address = gateway_config(config).engine.client_address
         per_address = Buckets(asked_per_s, 2 * asked_per_s)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 PREFIX = "REALTIME_"
 TOKEN_CHARS = 16
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PACKET_BYTES = 1 << 17
+"""What the contract permits needs so much: 8,000 emoji that a client writes as JSON escapes are 96,000 bytes, the subscription
+of 1,000 rooms is 126,000."""
+UNSENT_BYTES = 1 << 19
+"""The answer to that subscription, and a window of catching up (`rooms.catch_up`) behind it."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^/?#@]*)([^?#]*)", re.DOTALL)
 """Scheme, user and password, hosts (a cluster has several), path. Up to the last @, so that no part of a password is shown."""
 
@@ -84,7 +89,7 @@ class Config:
         at_least=1000,
     )  # fmt: skip
     subscriptions_per_connection: int = _setting(1000, "rooms a connection may receive", at_least=1)
-    max_packet_bytes: int = _setting(65536, "size of one packet or request body", "bytes", at_least=16384)
+    max_packet_bytes: int = _setting(PACKET_BYTES, "size of one packet or request body", "bytes", at_least=PACKET_BYTES)
     max_head_bytes: int = _setting(
         32768,
         "size of a request's head: its address and all its headers, cookies among them",
@@ -95,7 +100,7 @@ class Config:
     connect_timeout_s: float = _setting(10.0, "time for a new connection to authenticate", "s", at_least=0.1)
     ping_interval_s: float = _setting(25.0, "pause between heartbeats", "s", at_least=0.1)
     ping_timeout_s: float = _setting(20.0, "how long the answer to a heartbeat may take", "s", at_least=0.1)
-    unsent_limit_bytes: int = _setting(1 << 20, "unsent bytes at which a slow reader is closed", "bytes", at_least=65536)
+    unsent_limit_bytes: int = _setting(1 << 20, "unsent bytes at which a slow reader is closed", "bytes", at_least=UNSENT_BYTES)
     stall_s: float = _setting(10.0, "time without progress at which a slow reader is closed", "s", at_least=0.5)
     writer_lanes: int = _setting(2, "commits in flight at once", at_least=1, at_most=64)
     writer_queue: int = _setting(10_000, "messages that may wait for a commit; more get `overloaded`", at_least=1)

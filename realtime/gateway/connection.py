@@ -200,6 +200,22 @@ class Connection:
             logger.exception("a packet could not be handled", extra={"connection": self.id})
             self._session.close(CloseReason.PROTOCOL, CloseCode.INTERNAL)
 
+    def too_large(self, beginning: bytes) -> None:
+        """Refuse an event that was larger than it may be, if it says whom to answer; hang up otherwise."""
+        try:
+            packet = socketio.decode(beginning)
+        except socketio.InvalidPacket:
+            packet = None
+        if packet is None or packet.kind != socketio.EVENT or packet.id is None or self._binary is not None:
+            self.flush()
+            self._session.close(CloseReason.PROTOCOL, CloseCode.TOO_BIG)
+        elif packet.namespace == socketio.ROOT and self._inside and self._shared.application is not None:
+            self._shared.application.too_large(self, socketio.name_at(packet.data), packet.id)
+        elif self._guest is not None and packet.namespace.decode() in self._guest.asked:
+            self.refuse(packet, errors.PayloadTooLarge())
+        else:
+            self.violated()
+
     def _attachment(self, data: bytes) -> None:
         whole = self._binary
         if whole is None:

@@ -193,6 +193,13 @@ class Dispatch:
         except errors.RealtimeError as error:
             self._refuse(call, error)
 
+    def too_large(self, connection: Connection, name: str, packet_id: int) -> None:
+        now_s = self._clock()
+        if self._requests is not None and self._requests.take(connection, now_s) > 0:
+            connection.overdrawn()
+        known = name if name in self._handlers else "unknown"
+        self._refuse(Call(connection.app, packet_id, known, now_s), errors.PayloadTooLarge())
+
     # -- answers ----------------------------------------------------------------------------------
 
     def _ack(self, call: Call, answer: bytes) -> None:

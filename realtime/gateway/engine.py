@@ -23,6 +23,7 @@ from realtime.gateway.transport import (
     BURST_S,
     NOBODY,
     OVERDRAWN_S,
+    READ_TIMES,
     SLICE_UNITS,
     WebSocket,
     listening,
@@ -313,8 +314,9 @@ class EngineServer:
         session.posting = True
         try:
             async with asyncio.timeout(_POST_TIMEOUT_S):
-                body = await self._read(request)
-            packets = engineio.packets(body, _MAX_PACKETS)
+                body, is_cut = await self._read(request)
+            body, beginning = engineio.cut(body) if is_cut else (body, b"")
+            packets = engineio.packets(body, _MAX_PACKETS) if body or not is_cut else []
         except errors.PayloadTooLarge as error:
             session.close(CloseReason.PROTOCOL)
             response = problem(error)
@@ -325,9 +327,9 @@ class EngineServer:
             return _refused(Refusal.BAD_REQUEST)
         finally:
             session.posting = False
-        return await self._take(session, packets)
+        return await self._take(session, packets, beginning)
 
-    async def _take(self, session: Session, packets: list[tuple[int, bytes]]) -> web.StreamResponse:
+    async def _take(self, session: Session, packets: list[tuple[int, bytes]], beginning: bytes) -> web.StreamResponse:
         """Hand over the packets of a POST, a slice in each turn of the loop, and answer when their cost is paid."""
         session.posting = True
         try:
@@ -337,6 +339,11 @@ class EngineServer:
                 session.received(opcode, data)
                 if session.closed:
                     return self._posted() if data == engineio.CLOSE else _refused(Refusal.BAD_REQUEST)
+            if beginning:
+                session.too_large(websocket.BINARY if beginning[:1] == engineio.BINARY else websocket.TEXT, beginning)
+                session.charge(READ_TIMES * self.max_message_bytes >> 12)  # as if it had been as large as may be
+                if session.closed:
+                    return _problem(errors.PayloadTooLarge())
             session.read_all()
             owed_s = self._settle(session, len(packets))
             if owed_s > OVERDRAWN_S:
@@ -358,15 +365,23 @@ class EngineServer:
     def _posted() -> web.Response:
         return web.Response(body=b"ok", headers={"Content-Type": _TEXT})
 
-    async def _read(self, request: web.Request) -> bytes:
-        if (request.content_length or 0) > self.max_message_bytes:
+    async def _read(self, request: web.Request) -> tuple[bytes, bool]:
+        """Read a body. One that is larger than it may be is read to its end, and cut.
+
+        Raises:
+            PayloadTooLarge: it is very much larger, or packets stand behind the one that is too large.
+        """
+        limit_bytes, most_bytes = self.max_message_bytes, READ_TIMES * self.max_message_bytes
+        if (request.content_length or 0) > most_bytes:
             raise errors.PayloadTooLarge
-        body = bytearray()
+        body, size = bytearray(), 0
         async for piece in request.content.iter_any():
-            body += piece
-            if len(body) > self.max_message_bytes:
+            size += len(piece)
+            left = limit_bytes - len(body)
+            body += piece[:left]
+            if size > most_bytes or engineio.SEPARATOR in piece[left:]:
                 raise errors.PayloadTooLarge
-        return bytes(body)
+        return bytes(body), size > limit_bytes
 
     def _tell_operator(self, page: Page) -> None:
         """Log that a page was refused: behind a proxy that hides the Host it is our own, and nobody else would say so."""

@@ -16,7 +16,7 @@ from realtime.gateway import websocket
 PROTOCOL = "4"
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 PROBE = b"probe"
-_SEPARATOR = b"\x1e"
+SEPARATOR = b"\x1e"
 MAX_POLLED = 16
 """Packets in one payload; python-engineio's client (4.15) drops a payload with more."""
 BINARY = b"b"
@@ -94,7 +94,13 @@ def take_payload(queue: list[bytes], limit_bytes: int) -> bytes:
         size += len(packet) + 1
     taken = queue[:count]
     del queue[:count]
-    return _SEPARATOR.join(taken)
+    return SEPARATOR.join(taken)
+
+
+def cut(body: bytes) -> tuple[bytes, bytes]:
+    """Part the beginning of a body into the packets that are whole and the beginning of the last one."""
+    whole, _, last = body.rpartition(SEPARATOR)
+    return whole, last[: websocket.BEGINNING_BYTES]
 
 
 def packets(body: bytes, at_most: int) -> list[tuple[int, bytes]]:
@@ -106,13 +112,13 @@ def packets(body: bytes, at_most: int) -> list[tuple[int, bytes]]:
     Raises:
         InvalidPacket: one is no packet, or there are too many.
     """
-    if body.count(_SEPARATOR) >= at_most:
+    if body.count(SEPARATOR) >= at_most:
         raise InvalidPacket("too many packets")
     try:
         body.decode()
         return [
             (websocket.BINARY, binary(packet[1:])) if packet[:1] == BINARY else (websocket.TEXT, packet)
-            for packet in body.split(_SEPARATOR)
+            for packet in body.split(SEPARATOR)
         ]
     except UnicodeDecodeError as error:
         raise InvalidPacket(str(error)) from error

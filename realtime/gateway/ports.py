@@ -29,6 +29,9 @@ class Application(Protocol):
     def event(self, connection: Connection, name: str, arguments: bytes, packet_id: int | None, /) -> None:
         """Take an event. `arguments`: as the client wrote them, joined by commas; empty when there were none."""
 
+    def too_large(self, connection: Connection, name: str, packet_id: int, /) -> None:
+        """Refuse an event that was larger than it may be."""
+
     def disconnected(self, connection: Connection, reason: CloseReason, /) -> None:
         """Called once for each `connected`."""
 

@@ -49,6 +49,9 @@ class Sink(Protocol):
 
     def binary(self, data: bytes, /) -> None: ...
 
+    def too_large(self, beginning: bytes, /) -> None:
+        """A message that was larger than it may be; of it the beginning is there."""
+
     def read_all(self) -> None: ...
 
     def ended(self, reason: CloseReason, /) -> None: ...
@@ -258,6 +261,15 @@ class Session:
         else:
             self.units += units
 
+    def too_large(self, opcode: int, beginning: bytes) -> None:
+        """Take the beginning of a message that was larger than it may be: whoever sent it is told, or hung up on."""
+        if self.closed or self.sink is None:
+            return
+        if opcode == websocket.TEXT and beginning[:1] == engineio.MESSAGE:
+            self.sink.too_large(beginning[1:])
+        else:
+            self.close(CloseReason.PROTOCOL, CloseCode.TOO_BIG)
+
     def overloaded(self) -> None:
         """End a client that sends more than it may and does not stop."""
         self.close(CloseReason.OVERLOADED, CloseCode.TRY_AGAIN_LATER)
@@ -358,6 +370,9 @@ class Upgrade:
 
     def slow(self) -> None:
         self.socket.abort()
+
+    def too_large(self, opcode: int, beginning: bytes) -> None:
+        self.abandon()
 
     def overloaded(self) -> None:
         self.abandon()

@@ -102,6 +102,12 @@ def event(data: bytes) -> tuple[str, bytes]:
         raise InvalidPacket("an event is an array that begins with its name") from error
 
 
+def name_at(data: bytes) -> str:
+    """Return the name with which the data of an event begins, whatever stands behind it; empty: none that can be told."""
+    head = _NAME.match(data)
+    return "" if head is None else head[1].decode()
+
+
 def count_arguments(arguments: bytes) -> int:
     """Count the arguments of an event. Returns 0 too when they are not JSON."""
     try:

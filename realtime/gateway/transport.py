@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HIGH_WATER_BYTES = 1 << 16
 """Unsent bytes from which on a connection is looked at more closely."""
+READ_TIMES = 8
+"""A message of up to so many times the size that it may have is read and refused by its ack; beyond it comes a close."""
 SLICE_UNITS = 64
 """Frames (and 4 KiB of them) that one connection has served in one turn of the loop; what it brought besides waits."""
 BURST_S = 1.0
@@ -34,6 +36,9 @@ class Owner(Protocol):
 
     def received(self, opcode: int, payload: bytes, /) -> None:
         """A whole text or binary message, in order."""
+
+    def too_large(self, opcode: int, beginning: bytes, /) -> None:
+        """The beginning of a message that was larger than it may be, in its turn."""
 
     def read_all(self) -> None:
         """What one read brought was handed over: what was collected may go out."""
@@ -78,7 +83,7 @@ class WebSocket(asyncio.Protocol):
     def __init__(self, owner: Owner, bounds: Bounds) -> None:
         self.owner = owner
         self._bounds = bounds
-        self._reader = Reader(bounds.max_message_bytes)
+        self._reader = Reader(bounds.max_message_bytes, READ_TIMES * bounds.max_message_bytes)
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._code: int | None = None
@@ -171,6 +176,11 @@ class WebSocket(asyncio.Protocol):
                     pongs = [pong]
                 else:
                     pongs.append(pong)
+            elif opcode & websocket.TOO_LARGE:
+                if pongs is not None:
+                    self.write(b"".join(pongs))
+                    pongs = None
+                self.owner.too_large(opcode ^ websocket.TOO_LARGE, payload)
             elif opcode == websocket.CLOSE:
                 self._code = int.from_bytes(payload[:2], "big") if payload else 1005  # §7.1.5
                 self.owner.read_all()
@@ -259,6 +269,9 @@ class _Nobody:
 
     def read_all(self) -> None:
         """Nothing comes any more."""
+
+    def too_large(self, opcode: int, beginning: bytes, /) -> None:
+        """It is closing."""
 
     def slow(self) -> None:
         """Nothing is written any more."""

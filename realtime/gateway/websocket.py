@@ -17,6 +17,9 @@ _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+TOO_LARGE = 0x10
+"""Marks the opcode of a message that was larger than it may be: of it the beginning is there."""
+BEGINNING_BYTES = 512
 _CONTINUATION = 0x0
 _PIECE_BYTES = 1 << 12
 _UNIT_SHIFT = 12
@@ -97,6 +100,8 @@ class Reader:
 
     Args:
         limit_bytes: Size of a message at most, over all its fragments.
+        read_bytes: Up to this size a message that is larger is read and dropped but for its beginning, so that its sender can be
+            told; beyond it, and without this, it is a violation.
 
     Attributes:
         violation: What the peer did wrong. Nothing is read any more once it is set.
@@ -104,10 +109,11 @@ class Reader:
         is_behind: Whether whole frames may wait that the last `feed` had no budget for.
     """
 
-    __slots__ = ("_at", "_head", "_limit_bytes", "_message", "is_behind", "units", "violation")
+    __slots__ = ("_at", "_head", "_limit_bytes", "_message", "_read_bytes", "is_behind", "units", "violation")
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, read_bytes: int = 0) -> None:
         self._limit_bytes = limit_bytes
+        self._read_bytes = max(limit_bytes, read_bytes)
         self._head = b""  # the beginning of a frame that says too little yet, or what there was no budget for
         self._at = 0  # where that begins
         self._message: _Message | None = None
@@ -210,14 +216,14 @@ class Reader:
             if size < (126 if width == 2 else 1 << 16) or size >> 63:
                 raise Violation(CloseCode.PROTOCOL_ERROR, "a length is written in its shortest form")  # §5.2
         is_control = opcode & 0x8
-        if not is_control and size + (0 if message is None else message.size) > self._limit_bytes:
+        if not is_control and size + (0 if message is None else message.size) > self._read_bytes:
             raise Violation(CloseCode.TOO_BIG, f"a message has at most {self._limit_bytes} bytes")
         body = head + 4
         end = body + size
         if have < body or (is_control and have < end):
             return -1
         mask = data[head:body]
-        if is_control or (message is None and first & _FIN and have >= end):
+        if is_control or (message is None and first & _FIN and have >= end and size <= self._limit_bytes):
             payload = bytearray(data[body:end])
             masking.apply(mask, payload)
             whole = bytes(payload)
@@ -228,7 +234,7 @@ class Reader:
             found.append((opcode, whole))
             return end
         if message is None:
-            message = self._message = _Message(opcode)
+            message = self._message = _Message(opcode, self._limit_bytes)
         message.begin(first & _FIN, mask, size)
         return self._go_on(data, body, found)
 
@@ -239,7 +245,7 @@ class Reader:
         end = message.take(data, at)
         if message.is_whole:
             self._message = None
-            found.append((message.opcode, b"".join(message.pieces)))
+            found.append((message.opcode | (TOO_LARGE if message.is_too_large else 0), b"".join(message.pieces)))
         return end
 
 
@@ -247,14 +253,17 @@ class _Message:
     """A message of which not everything is here.
 
     Attributes:
-        size: Of what is here.
+        size: Of what came.
+        is_too_large: Only its beginning is kept.
         missing: Bytes of the frame that has begun.
     """
 
-    __slots__ = ("_decoder", "_fin", "_mask", "missing", "opcode", "pieces", "size")
+    __slots__ = ("_decoder", "_fin", "_limit_bytes", "_mask", "is_too_large", "missing", "opcode", "pieces", "size")
 
-    def __init__(self, opcode: int) -> None:
+    def __init__(self, opcode: int, limit_bytes: int) -> None:
         self.opcode = opcode
+        self.is_too_large = False
+        self._limit_bytes = limit_bytes
         self.pieces: list[bytearray] = []
         self.size = 0
         self.missing = 0
@@ -286,7 +295,11 @@ class _Message:
                 self._decoder.decode(piece, self.is_whole)
             except UnicodeDecodeError as error:
                 raise Violation(CloseCode.INVALID_DATA, "text is UTF-8") from error  # §8.1
-        if self.pieces and len(self.pieces[-1]) < _PIECE_BYTES:
+        if self.size > self._limit_bytes:
+            if not self.is_too_large:
+                self.is_too_large = True
+                self.pieces = [bytearray(b"".join([*self.pieces, piece])[:BEGINNING_BYTES])]
+        elif self.pieces and len(self.pieces[-1]) < _PIECE_BYTES:
             self.pieces[-1] += piece  # an object for every byte would be a hundred times the message
         else:
             self.pieces.append(piece)

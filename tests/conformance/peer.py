@@ -22,13 +22,15 @@ from realtime.gateway.engine import EngineConfig, EngineServer
 from realtime.gateway.extensions import Extensions
 from realtime.gateway.handshake import switching
 from realtime.gateway.server import Gateway, GatewayConfig
+from realtime.gateway.session import CloseReason
 from realtime.gateway.transport import WebSocket, take_over
 from realtime.gateway.turns import Turns
+from realtime.gateway.websocket import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from realtime.gateway.session import CloseReason, Session
+    from realtime.gateway.session import Session
 
 Protocol = Literal["engineio", "socketio", "websocket"]
 CUSTOM = "/custom"
@@ -63,6 +65,9 @@ class _EngineEcho:
 
     def binary(self, data: bytes) -> None:
         self._session.write(websocket.frame(data, websocket.BINARY))
+
+    def too_large(self, beginning: bytes) -> None:
+        self._session.close(CloseReason.PROTOCOL, CloseCode.TOO_BIG)
 
     def read_all(self) -> None:
         """Everything is written at once."""
@@ -138,6 +143,9 @@ class _WebSocketEcho:
 
     def received(self, opcode: int, payload: bytes) -> None:
         self.socket.write(websocket.frame(payload, opcode))
+
+    def too_large(self, opcode: int, beginning: bytes) -> None:
+        self.socket.close(CloseCode.TOO_BIG)
 
     def read_all(self) -> None:
         """Everything is written at once."""

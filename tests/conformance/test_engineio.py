@@ -6,12 +6,14 @@ Error numbers are those of the protocol's reference server.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realtime import config
 from tests.client import Api
 from tests.conformance import wire
 from tests.conformance.wire import Closed, Polling, RawSocket
@@ -33,8 +35,8 @@ def polling(api: Api) -> Polling:
 
 
 async def test_the_handshake_names_the_session_and_the_bounds(nodes: Nodes) -> None:
-    api = await nodes.start(ping_interval_s=7.5, ping_timeout_s=3, max_packet_bytes=20_000)
-    expected = {"pingInterval": 7500, "pingTimeout": 3000, "maxPayload": 20_000}
+    api = await nodes.start(ping_interval_s=7.5, ping_timeout_s=3, max_packet_bytes=200_000)
+    expected = {"pingInterval": 7500, "pingTimeout": 3000, "maxPayload": 200_000}
     polling = Polling(api.http, api.url)
     over_polling = await polling.open()
     socket = await RawSocket.open(api.url)
@@ -269,18 +271,46 @@ async def test_a_post_of_what_is_no_packet_is_400_and_ends_the_session(polling: 
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_post_over_the_limit_is_refused_and_ends_the_session(nodes: Nodes, chunked: bool) -> None:
-    api = await nodes.start(max_packet_bytes=16_384)
-    polling = Polling(api.http, api.url)
-
+async def test_a_post_far_over_the_limit_is_refused_and_ends_the_session(polling: Polling, chunked: bool) -> None:
     async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(5):
+        for _ in range(257):
             yield b"4" * 4096
 
     await polling.open()
-    answer = await polling.request("POST", polling.query, pieces() if chunked else b"4" * 16_385)
+    answer = await polling.request("POST", polling.query, pieces() if chunked else io.BytesIO(b"4" * ((1 << 20) + 1)))
     assert (answer.status, json.loads(answer.body)["code"]) == (413, "payload_too_large")
     assert json.loads(answer.body)["retryable"] is False
+    assert await polling.is_gone()
+
+
+async def test_a_post_whose_last_packet_is_too_large_gets_that_one_refused_by_its_ack(api: Api, polling: Polling) -> None:
+    anna = await api.register()
+    await polling.enter(anna.token)
+    large = '421["message.send",{"room":"r","client_id":"c","body":"' + "x" * 200_000 + '"}]'
+    answer = await polling.post('420["presence.watch",{"users":[]}]', large)
+    assert (answer.status, answer.body) == (200, b"ok")
+    [refusal] = [packet for packet in await polling.until(lambda packet: packet.startswith("431")) if packet.startswith("431")]
+    error = json.loads(refusal[3:])[0]["error"]
+    assert (error["code"], error["retryable"]) == ("payload_too_large", False)
+    await polling.post('422["presence.watch",{"users":[]}]')
+    await polling.until(lambda packet: packet.startswith("432"))
+
+
+async def test_a_post_with_packets_behind_one_that_is_too_large_is_refused_whole(api: Api, polling: Polling) -> None:
+    anna = await api.register()
+    await polling.enter(anna.token)
+    answer = await polling.post('421["x","' + "x" * 200_000 + '"]', '422["x"]')
+    assert answer.status == 413
+    assert await polling.is_gone()
+
+
+@pytest.mark.parametrize("rest", ["x", '{"no": "name"}', '["x","'])
+async def test_a_post_of_something_large_that_asks_for_no_answer_is_413_and_ends_the_session(
+    api: Api, polling: Polling, rest: str
+) -> None:
+    anna = await api.register()
+    await polling.enter(anna.token)
+    assert (await polling.post("42" + rest + "x" * 200_000)).status == 413
     assert await polling.is_gone()
 
 
@@ -459,7 +489,7 @@ async def test_a_close_is_answered_with_its_code(api: Api) -> None:
         assert await socket.close_code() == code, payload
 
 
-LIMIT = 65_536
+LIMIT = config.PACKET_BYTES
 VIOLATIONS: list[tuple[str, int, bytes]] = [
     ("unmasked", 1002, wire.frame(REQUEST, masked=False)),
     *((f"reserved bit {bit}", 1002, wire.frame(REQUEST, rsv=bit)) for bit in (1, 2, 4)),
@@ -478,9 +508,10 @@ VIOLATIONS: list[tuple[str, int, bytes]] = [
     ("a raw surrogate", 1007, wire.frame(b'420["\xed\xa0\x80"]')),
     ("overlong UTF-8", 1007, wire.frame(b'420["\xc0\x80"]')),
     ("not UTF-8 over two fragments", 1007, wire.frame(b'420["\xe2\x82', fin=False) + wire.frame(b'"]', wire.CONTINUATION)),
-    ("too big", 1009, wire.frame(b"4" * (LIMIT + 1))),
+    ("too big", 1009, wire.frame(b"42" + b"x" * LIMIT)),
+    ("too big by far", 1009, wire.frame(b"4" * (8 * LIMIT + 1))),
     ("announced too big", 1009, bytes((0x81, 0xFF)) + (1 << 62).to_bytes(8, "big")),
-    ("too big together", 1009, (wire.frame(b"4" * 40_000, fin=False) + wire.frame(b"4" * 40_000, wire.CONTINUATION))),
+    ("too big together", 1009, (wire.frame(b"42" + b"x" * LIMIT, fin=False) + wire.frame(b"4", wire.CONTINUATION))),
     ("no engine packet", 1002, wire.frame(b"9")),
     ("an empty message", 1002, wire.frame(b"")),
     ("a binary message that nobody announced", 1002, wire.frame(b"\x00", wire.BINARY)),

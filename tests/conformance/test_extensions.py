@@ -467,7 +467,7 @@ async def test_an_idle_client_has_no_task(api: Api) -> None:
     sockets = [await inside(api, person) for person in people]
     for number, socket in enumerate(sockets):
         assert await answer(socket, f'42{ECHO},{number}["echo"]') == f"43{ECHO},{number}[]"
-    assert len(asyncio.all_tasks()) == before
+    assert len(asyncio.all_tasks()) <= before, "the node's own come and go"
 
 
 PLACE = '{"_placeholder":true,"num":%s}'
@@ -521,12 +521,12 @@ async def test_reserved_names_and_acks_that_nobody_waits_for_reach_no_handler(ap
 
 
 async def test_attachments_are_bounded_together(nodes: Nodes) -> None:
-    api = await nodes.start(extensions=NAME, max_packet_bytes=16_384)
+    api = await nodes.start(extensions=NAME)
     socket = await inside(api, await api.register())
     places = ",".join(PLACE % number for number in range(5))
     socket.send(f'455-{ECHO},["echo",{places}]')
     for _ in range(5):
-        socket.write(wire.frame(b"x" * 16_000, wire.BINARY))
+        socket.write(wire.frame(b"x" * 130_000, wire.BINARY))
     assert await socket.close_code() == 1002
 
 

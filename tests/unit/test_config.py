@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import get_args, get_type_hints
+
 import pytest
 
-from realtime import serve
+from realtime import config, serve
 from realtime.config import ConfigError, describe, load
+from realtime.contract.rest import MAX_SEQ
+from realtime.contract.socket import RoomSubscribe
+from realtime.contract.types import MAX_BODY_CHARS
 
 
 def shown(name: str, value: str) -> str:
@@ -82,5 +88,20 @@ def test_the_token_of_the_metrics_is_hidden() -> None:
 
 
 def test_nobody_reads_the_metrics_unless_a_setting_says_so() -> None:
-    config = load({}, {})
-    assert (config.scrapers, config.metrics_token) == ((), "")
+    settings = load({}, {})
+    assert (settings.scrapers, settings.metrics_token) == ((), "")
+
+
+def test_a_packet_may_hold_whatever_the_contract_permits_in_whatever_form_of_json() -> None:
+    """The longest message with every character escaped, and the subscription of the most rooms."""
+    body = "\\ud83d\\ude00" * MAX_BODY_CHARS
+    head = '421234["message.send", {"room": "", "client_id": "", "body": ""}]' + "\\u0041" * (64 + 128)
+    assert len(head) + len(body) <= config.PACKET_BYTES
+    some_id = "019b0000-0000-7000-8000-000000000001"
+    one = json.dumps({"room": some_id, "since": MAX_SEQ, "epoch": some_id}) + ", "
+    _, bounds = get_args(get_type_hints(RoomSubscribe, include_extras=True)["rooms"])
+    most = bounds.max_length
+    assert 100 + most * len(one) <= config.PACKET_BYTES
+    for name in ("max_packet_bytes", "unsent_limit_bytes"):
+        with pytest.raises(config.ConfigError, match=f"REALTIME_{name.upper()} is at least"):
+            config.load({f"REALTIME_{name.upper()}": "65536"}, {})

@@ -44,6 +44,9 @@ class Application:
         self.told.append(("event", name, argument, packet_id))
         self.on_event(connection, name, packet_id)
 
+    def too_large(self, connection: Connection, name: str, packet_id: int) -> None:
+        self.told.append(("too large", name, packet_id))
+
     def guest_came(self, connection: Connection) -> None:
         self.told.append(("guest came", connection.principal.user.username))
 
@@ -516,3 +519,29 @@ def test_attempts_at_other_namespaces_are_bounded_too(wired: Wired) -> None:
     assert wired.shared.ends == []
     wired.send("0/admin")
     assert wired.shared.reasons == [CloseReason.PROTOCOL]
+
+
+def test_an_event_that_is_too_large_and_asks_for_an_answer_gets_it_and_the_connection_goes_on() -> None:
+    wired = Wired()
+    wired.send('0{"token":"t"}')
+    wired.application.told.clear()
+    wired.session.too_large(TEXT, b'4217["message.send",{"room":"')
+    wired.session.too_large(TEXT, b'429["strange \\u0041')
+    assert wired.application.told == [("too large", "message.send", 17), ("too large", "", 9)]
+    assert not wired.session.closed
+
+
+@pytest.mark.parametrize("beginning", [b'42["x","', b"40{", b"", b"3", b"47", b"4", b'451-7["x",', b'42/other,7["x","'])
+def test_anything_else_that_is_too_large_ends_the_connection(beginning: bytes) -> None:
+    wired = Wired()
+    wired.send('0{"token":"t"}')
+    wired.session.too_large(TEXT, beginning)
+    assert wired.shared.reasons == [CloseReason.PROTOCOL]
+    assert wired.close_code() in (CloseCode.TOO_BIG, CloseCode.PROTOCOL_ERROR)
+
+
+def test_an_attachment_that_is_too_large_ends_the_connection() -> None:
+    wired = Wired()
+    wired.send('0{"token":"t"}')
+    wired.session.too_large(BINARY, b"xx")
+    assert wired.close_code() == CloseCode.TOO_BIG

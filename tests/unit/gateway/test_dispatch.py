@@ -485,6 +485,17 @@ async def test_subscriptions_are_answered_in_the_order_asked_and_unknown_ids_nev
     assert line.app.tail is None
 
 
+async def test_a_request_that_is_too_large_is_refused_for_good(services: Services) -> None:
+    line = services.connect()
+    services.dispatch.too_large(Services.connection(line), "message.send", 5)
+    services.dispatch.too_large(Services.connection(line), "nothing", 6)
+    assert [(number, answer["error"]["code"], answer["error"]["retryable"]) for number, answer in line.acks] == [
+        (5, "payload_too_large", False),
+        (6, "payload_too_large", False),
+    ]
+    assert services.counted == [("message.send", "payload_too_large"), ("unknown", "payload_too_large")]
+
+
 async def test_an_epoch_is_told_of_the_whole_request_or_of_one_room(services: Services) -> None:
     line = services.connect()
     other = RoomId("019b0000-0000-7000-8000-0000000000ab")

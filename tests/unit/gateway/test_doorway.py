@@ -48,6 +48,9 @@ class Sink:
 
     def binary(self, data: bytes) -> None: ...
 
+    def too_large(self, beginning: bytes) -> None:
+        raise AssertionError("nothing is too large here")
+
     def read_all(self) -> None: ...
 
     def ended(self, reason: CloseReason) -> None: ...

@@ -30,6 +30,9 @@ class Sink:
     def binary(self, data: bytes) -> None:
         self.seen.append(("binary", data))
 
+    def too_large(self, beginning: bytes) -> None:
+        self.seen.append(("too large", beginning))
+
     def read_all(self) -> None:
         self.reads += 1
 

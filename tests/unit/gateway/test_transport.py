@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from realtime.gateway.transport import HIGH_WATER_BYTES, WebSocket, take_over
-from realtime.gateway.websocket import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, frame
+from realtime.gateway.websocket import BINARY, CLOSE, PING, PONG, TEXT, TOO_LARGE, CloseCode, frame
 from tests.unit.gateway.fakes import Shared, Transport
 from tests.unit.gateway.test_websocket import masked
 
@@ -25,6 +25,9 @@ class Owner:
 
     def received(self, opcode: int, payload: bytes) -> None:
         self.messages.append((opcode, payload))
+
+    def too_large(self, opcode: int, beginning: bytes) -> None:
+        self.messages.append((opcode | TOO_LARGE, beginning))
 
     def read_all(self) -> None:
         self.reads.append(len(self.messages))
@@ -98,7 +101,7 @@ def test_a_connection_that_breaks_without_a_close_frame_is_lost_without_a_code(w
     [
         (frame(b"no mask"), CloseCode.PROTOCOL_ERROR),
         (masked(b"\xff"), CloseCode.INVALID_DATA),
-        (masked(b"x" * 1001, BINARY), CloseCode.TOO_BIG),
+        (masked(b"x" * 8001, BINARY), CloseCode.TOO_BIG),
     ],
 )
 def test_a_violation_closes_with_its_code_and_what_came_before_is_handed_over(wired: Wired, data: bytes, code: CloseCode) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.gateway import websocket
-from realtime.gateway.websocket import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, Reader, close_frame, frame, split
+from realtime.gateway.websocket import BINARY, CLOSE, PING, PONG, TEXT, TOO_LARGE, CloseCode, Reader, close_frame, frame, split
 
 CONTINUATION = 0
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70_000]
@@ -254,3 +254,29 @@ def test_the_limit_holds_over_all_fragments_and_control_frames_do_not_count() ->
 def test_after_a_fragmented_message_the_next_one_has_the_whole_limit_again() -> None:
     parts = masked(b"x" * 50, fin=False) + masked(b"x" * 50, CONTINUATION)
     assert read(parts + parts, limit_bytes=100) == ([(TEXT, b"x" * 100)] * 2, None)
+
+
+@given(st.data())
+def test_of_a_message_that_is_too_large_the_beginning_comes_out_however_it_is_cut(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1_001, 8_000))
+    fragments = data.draw(st.lists(st.integers(0, size), max_size=4).map(sorted))
+    payload = (b'421["message.send",' + b"x" * size)[:size]
+    bounds = [0, *fragments, size]
+    parts = [payload[low:high] for low, high in itertools.pairwise(bounds)]
+    stream = b"".join(
+        masked(part, CONTINUATION if index else TEXT, fin=index == len(parts) - 1) for index, part in enumerate(parts)
+    )
+    reader = Reader(1_000, 8_000)
+    cuts = data.draw(st.lists(st.integers(0, 10_000), max_size=8))
+    found = [message for piece in pieces_of(stream + masked(b"next"), cuts) for message in reader.feed(piece)]
+    assert found == [(TEXT | TOO_LARGE, payload[: websocket.BEGINNING_BYTES]), (TEXT, b"next")]
+
+
+def test_of_a_message_that_is_too_large_no_more_than_the_beginning_is_held() -> None:
+    reader = Reader(1_000, 8_000)
+    raw = masked(b"x" * 8_000)
+    assert reader.feed(raw[:7_000]) == []
+    assert reader._message is not None and sum(map(len, reader._message.pieces)) == websocket.BEGINNING_BYTES
+    other = Reader(1_000, 8_000)
+    assert other.feed(masked(b"x" * 8_001)[:14]) == []
+    assert other.violation is not None and other.violation.code == CloseCode.TOO_BIG
