@@ -61,7 +61,7 @@ class Protocol(web.RequestHandler):
         """Parse, and refuse a head that is too long: aiohttp bounds each of its fields alone."""
         if self._is_broken:
             return
-        seen = self._request_count
+        seen, between = self._request_count, self._body.is_eof()  # before: what ends a body is no head
         super().data_received(data)
         new = self._request_count - seen
         if new:
@@ -69,7 +69,7 @@ class Protocol(web.RequestHandler):
                 self._refuse_long_heads(new)
             self._head_bytes = 0
             self._body = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
-        elif not self._upgraded and self._body.is_eof():
+        elif not self._upgraded and between:
             self._head_bytes += len(data)
             if self._head_bytes > self._max_head_bytes:
                 self._messages.append((_too_long(), EMPTY_PAYLOAD))

@@ -343,7 +343,7 @@ class EngineServer:
                 session.too_large(websocket.BINARY if beginning[:1] == engineio.BINARY else websocket.TEXT, beginning)
                 session.charge(READ_TIMES * self.max_message_bytes >> 12)  # as if it had been as large as may be
                 if session.closed:
-                    return _problem(errors.PayloadTooLarge())
+                    return problem(errors.PayloadTooLarge())
             session.read_all()
             owed_s = self._settle(session, len(packets))
             if owed_s > OVERDRAWN_S:

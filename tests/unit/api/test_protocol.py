@@ -161,3 +161,24 @@ def check(answer: Answer, content_type: str = "application/problem+json") -> Non
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+async def test_the_end_of_a_long_body_is_no_part_of_the_next_head(server: Server) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server._port)
+    try:
+        body = b'{"username":"' + b"x" * (2 * LIMIT - 40) + b'"}'
+        head = request(f"Content-Length: {len(body)}", "Content-Type: application/json", first="POST /api/v1/auth/login HTTP/1.1")
+        for piece in (head + body[:10], body[10:], request()):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)  # a read of its own
+        statuses = []
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                statuses.append(int(first.split()[1]))
+                headers = dict(line.split(": ", 1) for line in lines if line)
+                await reader.readexactly(int(headers["Content-Length"]))
+        assert statuses == [400, 200]
+    finally:
+        writer.close()
