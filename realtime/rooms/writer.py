@@ -31,9 +31,9 @@ _LEAST_S = 0.5
 PARTS = 64
 """Flushes that are made of one that was refused: enough to find four culprits among 500."""
 LOCK_S = 0.25
-"""How long a part waits for a room that somebody else has locked,"""
+"""How long a part waits for a room that somebody else has locked."""
 LOCKED_S = 10.0
-"""and every flush of the lane, for so long after one met such a room."""
+"""How long such a room is flushed apart from the others, after it was found locked last."""
 
 _REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
     Outcome.CLIENT_ID_CONFLICT: errors.ClientIdConflict,
@@ -139,7 +139,7 @@ class Lane:
         self._batch = batch
         self._task: asyncio.Task[None] | None = None
         self._clock = asyncio.get_running_loop().time
-        self._locked_until_s = 0.0
+        self._locked: dict[RoomId, float] = {}  # rooms that somebody else has locked, and until when they count as such
 
     def put(self, append: Append) -> None:
         append.at_s = self._clock()
@@ -161,54 +161,79 @@ class Lane:
             until_s = self.queue[0].at_s + ANSWER_S
             batch, retries = take(self.queue, self._batch)
             self._taken(len(batch) + len(retries))
-            try:
-                if started_s < self._locked_until_s:
-                    answers = await self._log.append(batch, until_s - started_s, LOCK_S)
-                else:
-                    answers = await self._log.append(batch, until_s - started_s)
-            except BatchRefused as refused:
-                self._note(refused.error)
-                await self._flush_parts(batch, retries, until_s)
-            except Exception as error:  # noqa: BLE001 - the lane goes on
-                self._refuse(error, batch, retries)
+            if self._locked and (parts := self._apart_from_locked(batch)):
+                await self._flush_parts(parts, batch, retries, until_s)
             else:
-                self._answer(batch, answers, retries)
+                await self._flush(batch, retries, until_s)
             self._flushed(len(batch), self._clock() - started_s)
         self._task = None
 
-    async def _flush_parts(self, batch: list[Append], retries: list[tuple[Append, int]], until_s: float) -> None:
-        """Flush a batch that was refused in parts, halving those that are refused, so that only the culprits fail."""
-        parts = deque(halves(batch))
+    async def _flush(self, batch: list[Append], retries: list[tuple[Append, int]], until_s: float) -> None:
+        try:
+            answers = await self._log.append(batch, until_s - self._clock())
+        except BatchRefused as refused:
+            if isinstance(refused.error, RoomLocked) and _rooms(batch) == 1:
+                self._refuse(refused.error, batch, retries)
+            else:
+                await self._flush_parts([(half, LOCK_S) for half in halves(batch)], batch, retries, until_s)
+        except Exception as error:  # noqa: BLE001 - the lane goes on
+            self._refuse(error, batch, retries)
+        else:
+            self._answer(batch, answers, retries)
+
+    async def _flush_parts(
+        self,
+        parts: list[tuple[list[Append], float | None]],
+        batch: list[Append],
+        retries: list[tuple[Append, int]],
+        until_s: float,
+    ) -> None:
+        """Flush a batch in parts, halving those that are refused, so that only the culprits fail.
+
+        Args:
+            parts: With each how long it waits for locks; None: as usual.
+        """
+        left = deque(parts)
         first = {id(batch[index]): [retry for retry, of in retries if of == index] for index in {of for _, of in retries}}
         for number in itertools.count():
-            if not parts:
+            if not left:
                 return
-            part = parts.popleft()
+            part, lock_s = left.popleft()
             again = [(retry, index) for index, append in enumerate(part) for retry in first.get(id(append), ())]
             left_s = until_s - self._clock()
             if number >= PARTS or left_s < _LEAST_S:
                 self._refuse(errors.Overloaded(), part, again)
                 continue
             try:
-                answers = await self._log.append(part, left_s, LOCK_S)
-            except BatchRefused:
-                parts.extendleft(reversed(halves(part)))
+                answers = await self._log.append(part, left_s, lock_s)
+            except BatchRefused as refused:
+                if isinstance(refused.error, RoomLocked) and _rooms(part) == 1:
+                    self._refuse(refused.error, part, again)
+                else:
+                    left.extendleft((half, LOCK_S) for half in reversed(halves(part)))
             except Exception as error:  # noqa: BLE001 - the other parts go on
                 self._refuse(error, part, again)
             else:
+                for append in part if self._locked else ():
+                    self._locked.pop(append.room, None)
                 self._answer(part, answers, again)
+
+    def _apart_from_locked(self, batch: list[Append]) -> list[tuple[list[Append], float | None]]:
+        """Cut off the entries of rooms that were found locked a moment ago: the others do not wait for these. Empty: none."""
+        now_s = self._clock()
+        self._locked = {room: until_s for room, until_s in self._locked.items() if until_s > now_s}
+        locked = [append for append in batch if append.room in self._locked]
+        free = [append for append in batch if append.room not in self._locked]
+        return [*([(free, None)] if free else []), (locked, LOCK_S)] if locked else []
 
     def _refuse(self, error: Exception, batch: list[Append], retries: list[tuple[Append, int]]) -> None:
         if not isinstance(error, errors.RealtimeError):
             logger.exception("flush failed", exc_info=error)
-        self._note(error)
+        if isinstance(error, RoomLocked):
+            self._locked[batch[0].room] = self._clock() + LOCKED_S
         refusal = error if isinstance(error, errors.RealtimeError) else errors.Internal()
         for append in [*batch, *(retry for retry, _ in retries)]:
             append.done(refusal)
-
-    def _note(self, error: Exception) -> None:
-        if isinstance(error, RoomLocked):
-            self._locked_until_s = self._clock() + LOCKED_S
 
     def _answer(self, batch: list[Append], answers: list[Appended], retries: list[tuple[Append, int]]) -> None:
         made: dict[RoomId, list[Event]] = {}
@@ -266,6 +291,10 @@ def halves(batch: list[Append]) -> list[list[Append]]:
         return [batch[:middle], batch[middle:]]
     left = set(rooms[: len(rooms) // 2])
     return [[append for append in batch if append.room in left], [append for append in batch if append.room not in left]]
+
+
+def _rooms(batch: list[Append]) -> int:
+    return len({append.room for append in batch})
 
 
 def _result(answer: Appended) -> Committed | errors.RealtimeError:

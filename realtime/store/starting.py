@@ -49,7 +49,7 @@ def reason(error: BaseException, url: str) -> CannotStart:
     if isinstance(error, (FileNotFoundError, PermissionError)) and hosts.by_network(url):
         said = f"a file that the URL names cannot be read: {error.strerror}"
         hint, passing = "Check sslrootcert, sslcert and sslkey of the URL", False
-    hint = hint or ("It is tried again" if passing else "Check the URL")
+    hint = hint or ("This may pass; if it does not, check the URL" if passing else "Check the URL")
     return CannotStart(f"PostgreSQL at {hosts.shown(url)} cannot be used: {said.rstrip('.')}. {hint}.", passing=passing)
 
 

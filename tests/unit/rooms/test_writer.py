@@ -207,33 +207,41 @@ async def test_one_bad_entry_fails_alone_and_the_others_of_its_batch_keep_their_
     assert len(log.batches) <= 2 + 2 * 7, "halving, not one by one"
 
 
-async def test_one_room_that_is_locked_fails_alone_and_holds_up_the_next_flush_no_more() -> None:
-    log = Picky({"locked": RoomLocked("55P03")})
-    writer = Writer(log, lambda _room, _events: None, lanes=1)
-    answers = submitted(writer, log, [(f"m{number}", f"room{number}") for number in range(20)] + [("m", "locked")])
-    await asyncio.sleep(0)
-    while writer.waiting or len(answers) < 21:
-        await asyncio.sleep(0)
-    refused = [(name, result) for name, result in answers if isinstance(result, errors.RealtimeError)]
-    assert [(name, type(result), result.retryable) for name, result in refused] == [("m", RoomLocked, True)]
-    assert log.waits[0] is None and set(log.waits[1:]) == {LOCK_S}
-    submitted(writer, log, [("later", "room0")])
-    await writer.close()
-    assert log.waits[-1] == LOCK_S
-
-
-def test_a_lane_waits_for_locks_as_usual_again_when_the_locked_room_is_long_past() -> None:
-    async def main() -> list[float | None]:
+def test_one_room_that_is_locked_fails_alone_and_others_do_not_wait_for_it_any_more_until_it_is_free() -> None:
+    async def main() -> None:
         log = Picky({"locked": RoomLocked("55P03")})
         writer = Writer(log, lambda _room, _events: None, lanes=1)
-        for pause_s, room in ((0.0, "locked"), (LOCKED_S - 1, "room"), (2.0, "room")):
-            await asyncio.sleep(pause_s)
-            submitted(writer, log, [("m", room)])
-            await asyncio.sleep(0.1)
-        await writer.close()
-        return log.waits
 
-    assert run(main()) == [None, LOCK_S, None]
+        async def flush(*rooms: str) -> tuple[list[tuple[str, str]], list[float | None]]:
+            """Return what became of an entry of each room, and how long each flush waited for locks."""
+            log.waits.clear()
+            answers = submitted(writer, log, [(f"{room} {number} {now_s()}", room) for number, room in enumerate(rooms)])
+            await asyncio.sleep(0.1)
+            return [(name.split()[0], type(result).__name__) for name, result in answers], list(log.waits)
+
+        many = [f"room{number}" for number in range(20)]
+        answers, waits = await flush(*many, "locked")
+        assert sorted(answers) == sorted([*((room, "Committed") for room in many), ("locked", "RoomLocked")])
+        assert RoomLocked.retryable
+        assert waits[0] is None and set(waits[1:]) == {LOCK_S}
+
+        assert await flush("locked", "room0") == ([("room0", "Committed"), ("locked", "RoomLocked")], [None, LOCK_S])
+        assert await flush("room0") == ([("room0", "Committed")], [None])
+        answers, waits = await flush(*["locked"] * 50, "room0")
+        assert answers == [("room0", "Committed"), *[("locked", "RoomLocked")] * 50]
+        assert waits == [None, LOCK_S], "all entries of a locked room wait for it together"
+        log.bad.clear()
+        assert await flush("locked", "room0") == ([("room0", "Committed"), ("locked", "Committed")], [None, LOCK_S])
+        assert await flush("locked", "room0") == ([("locked", "Committed"), ("room0", "Committed")], [None])
+
+        log.bad["locked"] = RoomLocked("55P03")
+        await flush("locked")
+        log.bad.clear()
+        await asyncio.sleep(LOCKED_S)
+        assert await flush("locked", "room0") == ([("locked", "Committed"), ("room0", "Committed")], [None])
+        await writer.close()
+
+    run(main())
 
 
 async def test_a_batch_full_of_bad_entries_costs_a_bounded_number_of_flushes() -> None:
