@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors, tasks
 from realtime.address import address_key
-from realtime.auth import tokens
+from realtime.auth import rotation, tokens
 from realtime.auth.attempts import Budget, Charge
 from realtime.auth.keys import RELOAD_S, KeyRing
+from realtime.auth.rotation import Meaning
 from realtime.auth.tokens import Claims, RefreshToken
 from realtime.limits import Buckets
 from realtime.model import Principal, Session, SessionId, User, UserId, is_uuid
@@ -33,11 +34,13 @@ logger = logging.getLogger(__name__)
 
 MAX_SESSIONS = 100
 """Sign-ins of one account that are open at once; the one not used for longest ends."""
+_RACES = 4
+"""Times that a refresh looks again when another came first: after the first one it finds its successor."""
 _HOUR_S = 3600.0
 _MINUTES_AN_HOUR = 10
 """Who goes on failing has ten minutes' worth of an address's budget an hour."""
-_REFRESHES_PER_S, _REFRESHES = 1.0, 30
-"""Of a session from one address, and at once: a client needs one each quarter of an hour. Twice as many wrong ones of an address.
+_REFRESHES_PER_S, _REFRESHES = 1.0, 60
+"""Of a session from one address, and at once: a client needs one each quarter of an hour. As many wrong ones of an address.
 On each node by itself: a secret of 160 random bits is not guessed, and this bounds the work alone."""
 
 
@@ -118,7 +121,7 @@ class Accounts:
         )
         self._registrations = Budget("register", settings.register_rate_per_min, 60.0)
         self._refreshes = Buckets(_REFRESHES_PER_S, _REFRESHES)
-        self._wrong_refreshes = Buckets(_REFRESHES_PER_S, 2 * _REFRESHES)
+        self._wrong_refreshes = Buckets(_REFRESHES_PER_S, _REFRESHES)
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life -------------------------------------------------------------------------------------
@@ -192,20 +195,45 @@ class Accounts:
         return await self._sign_in(account, agent)
 
     async def refresh(self, refresh_token: str, address: str) -> SignedIn:
-        """Exchange a refresh token for a new pair. A token that was replaced before ends the session.
+        """Exchange a refresh token for a new pair.
+
+        Of two at the same moment both get the same one. A token that was replaced before that ends the session; one that never
+        was valid ends nothing.
 
         Raises:
-            RefreshTokenInvalid, Unavailable.
+            RefreshTokenInvalid, RateLimited, Overloaded, Unavailable.
         """
         presented = RefreshToken.parse(refresh_token)
-        replacement = RefreshToken(presented.session, os.urandom(tokens.SECRET_BYTES))
-        owner = await self._sessions.rotate(presented.session, presented.hash, replacement.hash, self._settings.refresh_ttl_s)
-        if owner is None:
-            if await self._sessions.revoke(presented.session, "refresh token reused"):
-                logger.warning("a refresh token was used again; its session is ended", extra={"session": presented.session})
-                self._ended.end([presented.session])
-            raise errors.RefreshTokenInvalid
-        return self._issue(owner.user, owner.is_admin, replacement)
+        session, who = presented.session, address_key(address)
+        wait_s = self._refreshes.take((session, who), self._clock())
+        if wait_s > 0:
+            raise _limited(wait_s)
+        for _ in range(_RACES):
+            stored = await self._sessions.rotation(session)
+            judged = rotation.judge(stored, presented)
+            if stored is None or judged.meaning is Meaning.UNKNOWN:
+                break
+            if judged.meaning is Meaning.REUSED:
+                assert stored.family is not None  # judge() knows a reused token by it
+                if not await self._sessions.revoke_family(session, stored.family, "refresh token reused"):
+                    continue
+                logger.warning("a refresh token was used again; its session is ended", extra={"session": session})
+                self._ended.end([session])
+                break
+            if judged.successor is not None:
+                return self._issue(stored.user, stored.is_admin, judged.successor)
+            family = stored.family or os.urandom(rotation.FAMILY_BYTES)
+            token = rotation.make(session, family, os.urandom(rotation.RANDOM_BYTES))
+            sealed = rotation.seal(token, presented)
+            ttl_s = self._settings.refresh_ttl_s
+            if await self._sessions.rotate(session, stored, presented.hash, token.hash, family, sealed, ttl_s):
+                return self._issue(stored.user, stored.is_admin, token)
+        else:
+            raise errors.Overloaded
+        wait_s = self._wrong_refreshes.take(who, self._clock())
+        if wait_s > 0:  # wrong ones alone: nobody behind the same address is kept from refreshing
+            raise _limited(wait_s)
+        raise errors.RefreshTokenInvalid
 
     async def logout(self, session: SessionId) -> None:
         """End a session: its tokens are worth nothing, its connections close on every node. Again is harmless."""
@@ -247,8 +275,8 @@ class Accounts:
         new_hash = await self._passwords.choose(
             new, who, about=_names(account.user), one_time=current if account.is_one_time else None
         )
-        token = RefreshToken(principal.session, os.urandom(tokens.SECRET_BYTES))
-        keep = (token.session, token.hash, self._settings.refresh_ttl_s)
+        token, family = _first_token(principal.session)
+        keep = (token.session, token.hash, family, self._settings.refresh_ttl_s)
         changed = await self._accounts.change_password(account, new_hash, keep)
         if changed.version is None:
             raise errors.WrongPassword
@@ -304,9 +332,9 @@ class Accounts:
             await self._users.set_password_hash(account.user.id, account.password_hash, verified.new_hash)
 
     async def _sign_in(self, account: Credentials, agent: str) -> SignedIn:
-        token = RefreshToken(SessionId(self._new_id()), os.urandom(tokens.SECRET_BYTES))
+        token, family = _first_token(SessionId(self._new_id()))
         ended = await self._sessions.insert(
-            token.session, account, token.hash, self._settings.refresh_ttl_s, agent, MAX_SESSIONS - 1
+            token.session, account, token.hash, family, self._settings.refresh_ttl_s, agent, MAX_SESSIONS - 1
         )
         if ended is None:
             raise errors.InvalidCredentials  # disabled, or the password changed, while this one was checked
@@ -327,6 +355,12 @@ class Accounts:
                 await self._keys.rotate()
             except errors.Unavailable:
                 logger.warning("the store does not answer; the signing keys are read again in %.0f s", RELOAD_S)
+
+
+def _first_token(session: SessionId) -> tuple[RefreshToken, bytes]:
+    """Make the first refresh token of a family, and the family."""
+    family = os.urandom(rotation.FAMILY_BYTES)
+    return rotation.make(session, family, os.urandom(rotation.RANDOM_BYTES)), family
 
 
 def _names(user: User) -> tuple[str, str]:

@@ -130,7 +130,7 @@ class RefreshToken(NamedTuple):
 
     @property
     def hash(self) -> bytes:
-        """SHA-256; the secret has 256 random bits, so nothing slower is needed."""
+        """SHA-256; the secret has 160 random bits, so nothing slower is needed."""
         return hashlib.sha256(self.secret).digest()
 
     def __str__(self) -> str:

@@ -81,13 +81,13 @@ class AccountStore:
             yield LockedAccount(connection, user, admins) if user in found else None
 
     async def change_password(
-        self, account: Credentials, password_hash: str, keep: tuple[SessionId, bytes, float] | None
+        self, account: Credentials, password_hash: str, keep: tuple[SessionId, bytes, bytes, float] | None
     ) -> PasswordChange:
         """Set a password and end the account's sessions but one.
 
         Args:
             account: As the password before was verified.
-            keep: The session that stays, the hash of its new refresh token, and how long that works, in seconds.
+            keep: The session that stays, the hash of its new refresh token, its new family, and how long it works, in seconds.
         """
         user = account.user.id
         async with self._database.transaction() as connection:

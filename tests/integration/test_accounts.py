@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import asyncpg
 import jwt
 import pytest
 
@@ -64,9 +65,50 @@ async def test_a_refresh_token_works_once_and_gives_a_new_pair(api: Api) -> None
 
 async def test_a_refresh_whose_answer_was_lost_can_be_repeated(api: Api) -> None:
     anna = await api.register()
-    await refresh(api, anna.refresh_token)  # the answer never arrives
+    lost = await refresh(api, anna.refresh_token)  # the answer never arrives
     again = await refresh(api, anna.refresh_token)
+    assert again["refresh_token"] == lost["refresh_token"]
     await refresh(api, again["refresh_token"])
+
+
+async def test_a_lost_answer_is_made_up_for_however_late_and_then_the_lost_token_ends_the_session(api: Api, nodes: Nodes) -> None:
+    anna = await api.register()
+    lost = await refresh(api, anna.refresh_token)
+    await age_refreshes(nodes, 11)
+    again = await refresh(api, anna.refresh_token)
+    assert again["refresh_token"] != lost["refresh_token"]
+    await refresh(api, lost["refresh_token"], expect=401)
+    assert (await api.request("GET", "/me", token=again["access_token"], expect=401)).code == "session_ended"
+
+
+async def test_refreshes_at_the_same_moment_on_two_nodes_get_the_same_token(nodes: Nodes) -> None:
+    pair = [await nodes.start() for _ in range(2)]
+    anna = await pair[0].register()
+    token = anna.refresh_token
+    for _ in range(3):
+        answers = await asyncio.gather(*(refresh(pair[number % 2], token) for number in range(8)))
+        [token] = {one["refresh_token"] for one in answers}
+        for one in answers:
+            await pair[0].request("GET", "/me", token=one["access_token"], expect=200)
+
+
+async def test_a_wrong_secret_of_a_known_session_ends_nothing(api: Api) -> None:
+    anna = await api.register()
+    session = anna.refresh_token.split("_")[1]
+    for secret in ("A" * 43, "_" * 42 + "8"):
+        await refresh(api, f"rt_{session}_{secret}", expect=401)
+        await api.request("POST", "/auth/logout", {"refresh_token": f"rt_{session}_{secret}"}, expect=204)
+    await api.request("GET", "/me", token=anna.token, expect=200)
+    await refresh(api, anna.refresh_token)
+
+
+async def age_refreshes(nodes: Nodes, seconds: float) -> None:
+    """Let time pass for all sessions."""
+    connection = await asyncpg.connect(nodes.urls.owner)
+    try:
+        await connection.execute("UPDATE sessions SET refreshed_at = refreshed_at - make_interval(secs => $1)", seconds)
+    finally:
+        await connection.close()
 
 
 async def test_an_old_refresh_token_ends_the_session(api: Api, close_later: Callable[[Socket], Socket]) -> None:

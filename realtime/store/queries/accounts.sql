@@ -31,8 +31,9 @@ WHERE user_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $2::uuid
 RETURNING id
 
 -- name: rekey
--- Give the session that stays a new refresh token; none that it had before works.
+-- Give the session that stays a new refresh token of a new family; none that it had before works, or ends it.
 UPDATE sessions
-SET refresh_hash = $3, previous_hash = NULL, refreshed_at = now(), expires_at = now() + make_interval(secs => $4::double precision)
+SET refresh_hash = $3, family = $4, previous_hash = NULL, successor = NULL, refreshed_at = now(),
+    expires_at = now() + make_interval(secs => $5::double precision)
 WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > now()
 RETURNING id

@@ -18,7 +18,7 @@ from realtime.auth.throttle import Throttle
 from realtime.auth.tokens import RefreshToken
 from realtime.model import SessionId, User, UserId
 from realtime.store.accounts import PasswordChange
-from realtime.store.sessions import Owner
+from realtime.store.sessions import Rotation
 from realtime.store.users import Credentials
 from tests.unit.auth.test_keys import Store as KeyStore
 from tests.unit.presence.virtual_time import now_s, run
@@ -59,29 +59,46 @@ class Sessions:
     def __init__(self, users: Users) -> None:
         self._users = users
         self.rows: dict[SessionId, tuple[UserId, bytes]] = {}
+        self.rotations: dict[SessionId, Rotation] = {}
         self.ended: list[tuple[SessionId, str]] = []
         self.asked_s: list[float] = []
         self.agents: list[str] = []
         self.away = False
 
     async def insert(
-        self, session: SessionId, account: Credentials, refresh_hash: bytes, ttl_s: float, agent: str, others: int
+        self, session: SessionId, account: Credentials, refresh_hash: bytes, family: bytes, ttl_s: float, agent: str, others: int
     ) -> list[SessionId] | None:
         self.agents.append(agent)
         if account.password_version != self._users.rows[account.user.username.lower()].password_version:
             return None
         self.rows[session] = account.user.id, refresh_hash
+        self.rotations[session] = Rotation(refresh_hash, None, family, None, 0.0, account.user, is_admin=False)
         over = [one for one in self.rows if one != session][:-others]
         for one in over:
             await self.revoke(one, "too many")
         return over
 
-    async def rotate(self, session: SessionId, presented: bytes, replacement: bytes, ttl_s: float) -> Owner | None:
-        user, current = self.rows.get(session, (UserId(""), b""))
-        if current != presented:
-            return None
-        self.rows[session] = user, replacement
-        return Owner(next(row.user for row in self._users.rows.values() if row.user.id == user), is_admin=False)
+    async def rotation(self, session: SessionId) -> Rotation | None:
+        return self.rotations[session] if session in self.rows else None
+
+    async def rotate(
+        self,
+        session: SessionId,
+        seen: Rotation,
+        presented: bytes,
+        replacement: bytes,
+        family: bytes,
+        successor: bytes,
+        ttl_s: float,
+    ) -> bool:
+        if session not in self.rows or self.rotations[session].refresh_hash != seen.refresh_hash:
+            return False
+        self.rows[session] = self.rows[session][0], replacement
+        self.rotations[session] = Rotation(replacement, presented, family, successor, 0.0, seen.user, seen.is_admin)
+        return True
+
+    async def revoke_family(self, session: SessionId, family: bytes, reason: str) -> bool:
+        return self.rotations[session].family == family and await self.revoke(session, reason)
 
     async def revoke(self, session: SessionId, reason: str) -> bool:
         self.ended.append((session, reason))
@@ -105,7 +122,7 @@ class Store:
         self._sessions = sessions
 
     async def change_password(
-        self, account: Credentials, password_hash: str, keep: tuple[SessionId, bytes, float] | None
+        self, account: Credentials, password_hash: str, keep: tuple[SessionId, bytes, bytes, float] | None
     ) -> PasswordChange:
         key = account.user.username.lower()
         if self._users.rows[key].password_version != account.password_version:
@@ -119,6 +136,7 @@ class Store:
         kept = keep is not None and keep[0] in rows
         if keep is not None and kept:
             rows[keep[0]] = account.user.id, keep[1]
+            self._sessions.rotations[keep[0]] = Rotation(keep[1], None, keep[2], None, 0.0, account.user, is_admin=False)
         return PasswordChange(version, kept, ended)
 
 
@@ -362,6 +380,7 @@ async def test_a_refresh_token_that_was_replaced_ends_the_session_everywhere(
 ) -> None:
     first = await register(world)
     second = await world.accounts.refresh(first.refresh_token, HERE)
+    await world.accounts.refresh(second.refresh_token, HERE)
     session = world.accounts.authenticate(second.access_token).session
     with pytest.raises(errors.RefreshTokenInvalid):
         await world.accounts.refresh(first.refresh_token, HERE)
