@@ -188,6 +188,7 @@ class Node:
             config.access_token_ttl_s + config.token_grace_s,
             nodes.session_over,
             lambda session: self.dispatch.end_session(session),
+            self.loops,
         )
         self.accounts = Accounts(
             users,
@@ -208,6 +209,7 @@ class Node:
             ),
             new_id,
             time.time,
+            self.loops,
         )
         self.administration = Administration(users, accounts, passwords, self.ended.end)
         self.hub = Hub()

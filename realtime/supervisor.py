@@ -138,7 +138,11 @@ class _Worker:
         pause_s = _FIRST_PAUSE_S
         while True:
             started_s = loop.time()
-            self.status = await self._run()
+            try:
+                self.status = await self._run()
+            except Exception as error:  # noqa: BLE001 - no memory for a process, say: it is tried again
+                logger.error("worker %d could not be run: %s", self._index, type(error).__name__)
+                self.status = 1
             if self._stopping.is_set() or not self._listening.is_set():
                 return
             if loop.time() - started_s > _SETTLED_S:

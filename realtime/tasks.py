@@ -194,8 +194,15 @@ class Loops:
         self._report("callback", f"something failed that nobody handled: {_what(context)}", error)
 
 
+def report(loop: asyncio.AbstractEventLoop, where: str, error: Exception) -> None:
+    """Tell the loop's exception handler what was raised, where others wait for the same turn or timer and must not be held up."""
+    loop.call_exception_handler({"message": where, "where": where, "exception": error})
+
+
 def _what(context: dict[str, Any]) -> str:
     """Say what failed by the names in the program."""
+    if "where" in context:
+        return str(context["where"])
     task = context.get("task") or context.get("future")
     if isinstance(task, asyncio.Task):
         return f"the task {getattr(task.get_coro(), '__qualname__', type(task).__name__)}"

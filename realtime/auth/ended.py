@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
-from realtime import errors, tasks
+from realtime import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,11 +13,8 @@ if TYPE_CHECKING:
     from realtime.model import SessionId
     from realtime.store.sessions import SessionStore
 
-logger = logging.getLogger(__name__)
-
 POLL_S = 10.0
 """How often ended sessions are read from the store: a third of what revocation may take while the bus is away."""
-_RETRY_S = 2.0
 _MARGIN_S = 60.0
 """How long an ended session may take to show in the store, and how far clocks of nodes may be apart."""
 
@@ -31,6 +27,7 @@ class EndedSessions:
         token_life_s: Of an access token, with the grace of open connections.
         tell: Called with a session that was ended through this node: the other nodes are to know.
         close: Called once with a session that was ended anywhere: its connections on this node close.
+        loops: Run what runs in the background.
     """
 
     def __init__(
@@ -39,7 +36,9 @@ class EndedSessions:
         token_life_s: float,
         tell: Callable[[SessionId], None],
         close: Callable[[SessionId], None],
+        loops: tasks.Loops,
     ) -> None:
+        self._loops = loops
         self._sessions = sessions
         self._keep_s = token_life_s + _MARGIN_S
         self._tell = tell
@@ -55,7 +54,7 @@ class EndedSessions:
     async def open(self) -> None:
         """Read them, and keep reading. Raises Unavailable."""
         await self.read()
-        self._task = asyncio.create_task(self._keep_reading())
+        self._task = self._loops.start("auth.ended_sessions", self.read, every_s=POLL_S, called=self._now)
 
     async def close(self) -> None:
         await tasks.end([self._task])
@@ -88,24 +87,6 @@ class EndedSessions:
             if self._noted[oldest] > began_s - self._keep_s:
                 break
             del self._noted[oldest]
-
-    async def _keep_reading(self) -> None:
-        pause_s = POLL_S
-        while True:
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._now.wait()
-            except TimeoutError:
-                pass  # the pause is over
-            self._now.clear()
-            try:
-                await self.read()
-                pause_s = POLL_S
-            except errors.Unavailable:
-                logger.warning("the store does not answer; ended sessions are read again in %.0f s", _RETRY_S)
-                pause_s = _RETRY_S
-            except Exception:
-                logger.exception("ended sessions could not be read")  # and revocation must go on
 
 
 def _now_s() -> float:

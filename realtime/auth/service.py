@@ -86,6 +86,7 @@ class Accounts:
         settings: Bounds.
         new_id: Makes ids.
         clock: Unix seconds.
+        loops: Run what runs in the background.
     """
 
     def __init__(
@@ -100,7 +101,9 @@ class Accounts:
         settings: Settings,
         new_id: Callable[[], str],
         clock: Clock,
+        loops: tasks.Loops,
     ) -> None:
+        self._loops = loops
         self._users = users
         self._accounts = accounts
         self._sessions = sessions
@@ -130,7 +133,7 @@ class Accounts:
         """Read the keys and the ended sessions, and keep reading. Raises Unavailable."""
         await self._keys.open()
         await self._ended.open()
-        self._tasks = [asyncio.create_task(self._keep_reading_keys())]
+        self._tasks = [self._loops.start("auth.signing_keys", self._read_keys, every_s=RELOAD_S)]
 
     async def close(self) -> None:
         await tasks.end(self._tasks)
@@ -347,14 +350,9 @@ class Accounts:
         access = tokens.issue(self._claims, kid, secret, user, token.session, int(self._clock()), ttl_s)
         return SignedIn(user, is_admin, access, str(token), ttl_s)
 
-    async def _keep_reading_keys(self) -> None:
-        while True:
-            await asyncio.sleep(RELOAD_S)
-            try:
-                await self._keys.reload()
-                await self._keys.rotate()
-            except errors.Unavailable:
-                logger.warning("the store does not answer; the signing keys are read again in %.0f s", RELOAD_S)
+    async def _read_keys(self) -> None:
+        await self._keys.reload()
+        await self._keys.rotate()
 
 
 def _first_token(session: SessionId) -> tuple[RefreshToken, bytes]:

@@ -12,6 +12,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from realtime import tasks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,7 +25,7 @@ class Deadlines(Generic[T]):
 
     Args:
         delay_s: Seconds.
-        due: Called with the item and the time that `add` returned for it. Must not raise.
+        due: Called with the item and the time that `add` returned for it. What it raises is reported, and holds up no other item.
     """
 
     __slots__ = ("_delay_s", "_due", "_loop", "_queue", "_timer")
@@ -48,7 +50,7 @@ class Deadlines(Generic[T]):
         queue, self._queue = self._queue, deque()
         self.close()
         for at_s, item in queue:
-            self._due(item, at_s)
+            self._call(item, at_s)
 
     def close(self) -> None:
         """Forget everything."""
@@ -57,12 +59,18 @@ class Deadlines(Generic[T]):
             self._timer.cancel()
             self._timer = None
 
+    def _call(self, item: T, at_s: float) -> None:
+        try:
+            self._due(item, at_s)
+        except Exception as error:  # noqa: BLE001 - the others are due too
+            tasks.report(self._loop, "a deadline", error)
+
     def _fire(self) -> None:
         self._timer = None
         now_s = self._loop.time() + 0.0005  # loops round timers to a millisecond
         while self._queue and self._queue[0][0] <= now_s:
             at_s, item = self._queue.popleft()
-            self._due(item, at_s)
+            self._call(item, at_s)
         if self._queue and self._timer is None:
             self._timer = self._loop.call_at(self._queue[0][0], self._fire)
 
@@ -71,7 +79,7 @@ class Calendar(Generic[T]):
     """Deadlines at any time, to the second: one bucket a second.
 
     Args:
-        due: Called with the item, not before its time and at most two seconds late. Must not raise.
+        due: Called with the item, not before its time and at most two seconds late. What it raises is reported.
         clock: Seconds, of any kind.
     """
 
@@ -109,6 +117,9 @@ class Calendar(Generic[T]):
         now_s = self._clock()
         for second in sorted(second for second in self._buckets if second <= now_s):
             for item in self._buckets.pop(second):
-                self._due(item)
+                try:
+                    self._due(item)
+                except Exception as error:  # noqa: BLE001 - the others are due too
+                    tasks.report(self._loop, "a deadline", error)
         if self._buckets and self._timer is None:
             self._timer = self._loop.call_later(1, self._fire)

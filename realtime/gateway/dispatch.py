@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from realtime import errors
+from realtime import errors, tasks
 from realtime.contract import socket
 from realtime.contract.decode import decode
 from realtime.contract.types import Error, OwnPresence, Room, User, time
@@ -247,7 +247,10 @@ class Dispatch:
     @staticmethod
     async def _drain(peer: Peer) -> None:
         while peer.waiting:
-            await peer.waiting.pop(0)()
+            try:
+                await peer.waiting.pop(0)()
+            except Exception as error:  # noqa: BLE001 - what the connection asked behind it is to be served
+                tasks.report(asyncio.get_running_loop(), "a queued request", error)
         peer.tail = None
 
     # -- messages ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from realtime import errors
+from realtime import errors, tasks
 from realtime.address import address_key
 from realtime.contract.types import Error
 from realtime.gateway.handshake import opening
@@ -143,7 +143,12 @@ class Doorway:
         if self._entered:
             self._loop.call_soon(self._next_turn)
         for _ in range(self._entered):
-            self._queue.popleft().enter()
+            visitor = self._queue.popleft()
+            try:
+                visitor.enter()
+            except Exception as error:  # noqa: BLE001 - the others are at the door too
+                visitor.abort()
+                tasks.report(self._loop, "an entry", error)
 
     def went(self, visitor: _Visitor) -> None:
         self._visitors.discard(visitor)
@@ -155,10 +160,11 @@ class Doorway:
                 del self._at_door[key]
 
     def _look(self) -> None:
-        for visitor in list(self._silent):
-            visitor.abort()
+        leaving = list(self._silent)
         self._silent, self._visitors = self._visitors, set()
         self._timer = self._loop.call_later(SILENCE_S, self._look) if self._silent else None
+        for visitor in leaving:
+            visitor.abort()
 
 
 class _Visitor(asyncio.Protocol):

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from realtime import tasks
 from realtime.gateway.connection import Connection
 from realtime.gateway.deadlines import Calendar, Deadlines
 from realtime.gateway.engine import EngineConfig, EngineServer
@@ -130,7 +131,10 @@ class Gateway:
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception as error:  # noqa: BLE001 - the others have something to say too
+                tasks.report(self._loop, "a flush", error)
 
     def _accept(self, session: Session) -> None:
         Connection(self, session)

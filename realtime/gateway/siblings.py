@@ -200,8 +200,8 @@ class Siblings:
         while True:
             try:
                 channel, _ = await loop.sock_accept(self._listener)
-            except OSError as error:
-                logger.error("a sibling's call could not be taken: %s", error.strerror)
+            except Exception as error:  # noqa: BLE001 - the next call is taken
+                tasks.report(loop, "a sibling's call", error)
                 await asyncio.sleep(0.1)  # out of descriptors: some will be given back
                 continue
             self._start(self._take(channel, server))
@@ -224,8 +224,8 @@ class Siblings:
                 raise ConnectionError("the sibling died amid it")
             connection.setblocking(False)
             await loop.connect_accepted_socket(lambda: _Resumed(server, message[_LENGTH_BYTES:]), connection)
-        except (OSError, TimeoutError) as error:
-            logger.warning("a handed-over connection was lost: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its descriptor is closed
+            tasks.report(loop, "a connection that a sibling handed over", error)
             if connection is not None:
                 connection.close()
 

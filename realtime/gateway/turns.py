@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from realtime import tasks
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -16,7 +18,7 @@ class Waiting(Protocol):
     """Somebody whose turn will come."""
 
     def go_on(self) -> None:
-        """Serve one slice. Must not raise."""
+        """Serve one slice. What it raises is reported, and holds up nobody else."""
 
 
 class Turns:
@@ -49,7 +51,10 @@ class Turns:
 
     def _serve(self) -> None:
         for _ in range(min(len(self._queue), self._at_once)):
-            self._queue.popleft().go_on()
+            try:
+                self._queue.popleft().go_on()
+            except Exception as error:  # noqa: BLE001 - the others wait for their turn
+                tasks.report(self._loop, "a turn", error)
         self._is_due = bool(self._queue)
         if self._is_due:
             self._loop.call_soon(self._serve)

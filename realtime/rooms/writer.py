@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from realtime import errors
+from realtime import errors, tasks
 from realtime.model import Event, RoomId, UserId
 from realtime.store.events import Appended, BatchRefused, Entry, Outcome, RoomLocked
 
@@ -153,20 +153,27 @@ class Lane:
 
     async def _run(self) -> None:
         while self.queue:
-            started_s = self._clock()
-            if self.queue[0].at_s < started_s - ANSWER_S + _LEAST_S:
-                self._taken(1)
-                self.queue.popleft().done(errors.Overloaded())
-                continue
-            until_s = self.queue[0].at_s + ANSWER_S
-            batch, retries = take(self.queue, self._batch)
-            self._taken(len(batch) + len(retries))
-            if self._locked and (parts := self._apart_from_locked(batch)):
-                await self._flush_parts(parts, batch, retries, until_s)
-            else:
-                await self._flush(batch, retries, until_s)
-            self._flushed(len(batch), self._clock() - started_s)
+            try:
+                await self._next()
+            except Exception as error:  # noqa: BLE001 - the lane goes on: else nothing is written to its rooms any more
+                tasks.report(asyncio.get_running_loop(), "a flush of a lane", error)
         self._task = None
+
+    async def _next(self) -> None:
+        """Take the next batch off the queue and flush it."""
+        started_s = self._clock()
+        if self.queue[0].at_s < started_s - ANSWER_S + _LEAST_S:
+            self._taken(1)
+            self.queue.popleft().done(errors.Overloaded())
+            return
+        until_s = self.queue[0].at_s + ANSWER_S
+        batch, retries = take(self.queue, self._batch)
+        self._taken(len(batch) + len(retries))
+        if self._locked and (parts := self._apart_from_locked(batch)):
+            await self._flush_parts(parts, batch, retries, until_s)
+        else:
+            await self._flush(batch, retries, until_s)
+        self._flushed(len(batch), self._clock() - started_s)
 
     async def _flush(self, batch: list[Append], retries: list[tuple[Append, int]], until_s: float) -> None:
         try:
@@ -238,7 +245,10 @@ class Lane:
     def _answer(self, batch: list[Append], answers: list[Appended], retries: list[tuple[Append, int]]) -> None:
         made: dict[RoomId, list[Event]] = {}
         for append, answer in zip(batch, answers, strict=True):
-            append.done(_result(answer))
+            try:
+                append.done(_result(answer))
+            except Exception as error:  # noqa: BLE001 - the others are to be answered, and the event is committed
+                tasks.report(asyncio.get_running_loop(), "the answer to an append", error)
             if answer.outcome is Outcome.ACCEPTED:
                 events = made.get(append.room)
                 if events is None:
@@ -249,7 +259,10 @@ class Lane:
             same = first.outcome is Outcome.ACCEPTED and batch[index].kind is retry.kind
             retry.done(Committed(first.seq, first.at, duplicate=True) if same else _result(first))
         for room, events in made.items():
-            self._committed(room, events)
+            try:
+                self._committed(room, events)
+            except Exception as error:  # noqa: BLE001 - the other rooms are to hear; this one is compared with the store
+                tasks.report(asyncio.get_running_loop(), "the delivery of committed events", error)
 
 
 def take(queue: deque[Append], at_most: int) -> tuple[list[Append], list[tuple[Append, int]]]:

@@ -345,14 +345,14 @@ class Database:
         if not self.away:
             self.away = True
             logger.warning("PostgreSQL is away (%s): nothing can be sent or read until it is back", type(error).__name__)
-            self._health(False)
+            self._tell_health(False)
         self._connections.drop_idle()
         self._doubt()
 
     async def _probe(self) -> None:
         pause_s = _PAUSE_S[0]
         try:
-            while (error := await self._knock()) is not None:
+            while (error := await self._knock_surely()) is not None:
                 self._note_away(error)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
                 pause_s = min(2 * pause_s, _PAUSE_S[1])
@@ -362,7 +362,20 @@ class Database:
             self.away = False
             self._back_at_s = asyncio.get_running_loop().time()
             logger.warning("PostgreSQL is back")
-            self._health(True)
+            self._tell_health(True)
+
+    def _tell_health(self, healthy: bool) -> None:
+        try:
+            self._health(healthy)
+        except Exception as error:  # noqa: BLE001 - else nobody would look for PostgreSQL any more
+            tasks.report(asyncio.get_running_loop(), "what is told of PostgreSQL's health", error)
+
+    async def _knock_surely(self) -> Exception | None:
+        try:
+            return await self._knock()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is looked for again
+            tasks.report(asyncio.get_running_loop(), "the search for PostgreSQL", error)
+            return error
 
     async def _knock(self) -> Exception | None:
         """Ask for a sign of life; return what was wrong."""

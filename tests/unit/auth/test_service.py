@@ -20,6 +20,7 @@ from realtime.model import SessionId, User, UserId
 from realtime.store.accounts import PasswordChange
 from realtime.store.sessions import Rotation
 from realtime.store.users import Credentials
+from realtime.tasks import Loops
 from tests.unit.auth.test_keys import Store as KeyStore
 from tests.unit.presence.virtual_time import now_s, run
 
@@ -152,7 +153,8 @@ class World:
         self.keys = KeyRing(KeyStore(), 86_400.0, 930.0)
         self.passwords = Passwords(1, 8, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         numbers = itertools.count(1)
-        self.ended = EndedSessions(cast("Any", self.sessions), TOKEN_LIFE_S, self.told.append, self.closed.append)
+        loops = Loops()
+        self.ended = EndedSessions(cast("Any", self.sessions), TOKEN_LIFE_S, self.told.append, self.closed.append, loops)
         self.accounts = Accounts(
             cast("Any", self.users),
             cast("Any", Store(self.users, self.sessions)),
@@ -164,6 +166,7 @@ class World:
             SETTINGS,
             lambda: f"019b0000-0000-7000-8000-{next(numbers):012x}",
             lambda: self.now_s,
+            loops,
         )
 
 
