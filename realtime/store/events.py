@@ -218,8 +218,16 @@ class EventStore:
         return found, len(rows) >= in_all or sum(int(row["size"]) for row in rows) >= all_bytes
 
     async def erase(self) -> bool:
-        """Erase some texts of edits whose message was deleted. False: there were none that nobody else works on."""
-        row = await self._database.fetchrow(_SQL.erase, ERASE_AT_ONCE)
+        """Erase some texts of edits whose message was deleted. False: there were none that nobody else works on.
+
+        Raises:
+            Unavailable, NotStorable, asyncpg.PostgresError: the message whose turn it is comes after all others then.
+        """
+        try:
+            row = await self._database.fetchrow(_SQL.erase, ERASE_AT_ONCE)
+        except (Refused, NotStorable, asyncpg.PostgresError):
+            await self._database.execute(_SQL.erase_later)
+            raise
         return row is not None and bool(row["worked"])
 
     async def messages_before(self, room: RoomId, seq: int, limit: int, limit_bytes: int) -> Page:

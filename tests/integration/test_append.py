@@ -13,7 +13,7 @@ from realtime.errors import Forbidden
 from realtime.model import EventKind, Role, RoomId, UserId
 from realtime.rooms import policy
 from realtime.store.events import Entry, EventStore, Outcome
-from realtime.store.pool import Database
+from realtime.store.pool import Database, Refused
 from tests.client import unique
 from tests.conftest import Nodes
 
@@ -157,3 +157,29 @@ async def test_one_message_that_cannot_be_stored_and_one_room_that_is_locked_fai
     assert await send(locked, "free again") == "sent"
     page = await anna.get(f"/rooms/{room}/messages?limit=200")
     assert (len(page["messages"]), page["head_seq"]) == (78, 78)
+
+
+async def test_texts_that_cannot_be_erased_do_not_keep_those_of_other_messages(own_database: Urls, store: EventStore) -> None:
+    damaged, sound = await build(own_database.owner, rooms=2)
+    for house in (damaged, sound):
+        [message] = await store.append([sent(house.room, house.author)])
+        for kind, body in ((EventKind.MESSAGE_EDITED, "new"), (EventKind.MESSAGE_DELETED, None)):
+            await store.append([Entry(house.room, house.author, kind, None, message.seq, body)])
+    owner = await asyncpg.connect(own_database.owner)
+    try:
+        await owner.execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'XX001'; END $$;"
+            f"CREATE TRIGGER fail BEFORE UPDATE ON events FOR EACH ROW WHEN (OLD.room = '{damaged.room}') EXECUTE FUNCTION fail()"
+        )
+        with pytest.raises(Refused):
+            await store.erase()
+        assert await store.erase()
+        assert await owner.fetchval("SELECT body FROM events WHERE room = $1 AND seq = 2", sound.room) == ""
+        with pytest.raises(Refused):
+            await store.erase()
+        await owner.execute("DROP TRIGGER fail ON events")
+        assert await store.erase()
+        assert not await store.erase()
+        assert await owner.fetchval("SELECT count(*) FROM events WHERE body <> ''") == 0
+    finally:
+        await owner.close()

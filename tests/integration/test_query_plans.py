@@ -59,6 +59,7 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
     return {
         "events.append": [[room], [1], [user], ["message.created"], ["new"], [None], ["text"], 1000],
         "events.erase": [1000],
+        "events.erase_later": [],
         "events.pages": [[room] * 3, [0, 10, 39], [100, 110, 139], 1 << 15, 1 << 16],
         "events.missing": [[room] * 3, [0, 10, 39], 100, 5000, 1 << 20],
         "events.messages_before": [room, 30, 51, 1 << 19],

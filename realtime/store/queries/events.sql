@@ -23,6 +23,12 @@ WITH job AS (
 )
 SELECT EXISTS (SELECT FROM job) AS worked
 
+-- name: erase_later
+-- The message whose turn it is goes to the end.
+UPDATE erasures e SET at = clock_timestamp()
+FROM (SELECT room, target FROM erasures ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED) job
+WHERE e.room = job.room AND e.target = job.target
+
 -- name: pages
 -- What follows positions: of each range (since, until] its first events, up to $4 bytes of one range and $5 of all; one event
 -- is always read. Numbers are dense, so a range is a number of rows too. The length of a text is known without reading it.
