@@ -18,6 +18,7 @@ from realtime.contract.types import (
     Body,
     ClientId,
     DisplayName,
+    GivenPassword,
     Member,
     Password,
     PresenceChoice,
@@ -34,10 +35,8 @@ from realtime.contract.types import (
 )
 
 MAX_SEQ = 2**53 - 1  # what every client's numbers hold exactly (RFC 7493 §2.2)
-_NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store it, nor compare with it
 PageLimit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description=f"How many to answer, at most {MAX_PAGE}.")]
 RefreshToken = Annotated[str, Meta(min_length=1, max_length=256, description="Works once; the answer brings the next.")]
-GivenPassword = Annotated[str, Meta(min_length=1, max_length=256)]
 HeadSeq = Annotated[int, Meta(description="The room's last seq.")]
 HasMore = Annotated[bool, Meta(description="There are more: go on behind the last one of this page.")]
 
@@ -49,7 +48,7 @@ class Register(Request):
 
 
 class Login(Request):
-    username: Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
+    username: Annotated[str, Meta(min_length=1, max_length=64)]
     password: GivenPassword
     new_password: (
         Annotated[Password, Meta(description="Set in place of the one shown, which must be done when that one works once.")]
@@ -108,8 +107,8 @@ class ListAccounts(Request):
     """`scope`: everybody, or administrators. `query`: the beginning of the username. `after`: the username to continue behind."""
 
     scope: Literal["all", "admins"] = "all"
-    query: Annotated[str, Meta(max_length=64, pattern=_NO_NUL)] = ""
-    after: Annotated[str, Meta(max_length=64, pattern=_NO_NUL)] = ""
+    query: Annotated[str, Meta(max_length=64)] = ""
+    after: Annotated[str, Meta(max_length=64)] = ""
     limit: PageLimit = DEFAULT_PAGE
 
 
@@ -192,7 +191,7 @@ class Bans(Answer):
 class FindUsers(Request):
     """Find by the beginning of the username, or name up to 100 ids (joined by commas)."""
 
-    query: Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)] | None = None
+    query: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     ids: Annotated[str, Meta(max_length=3700)] | None = None
 
 

@@ -26,6 +26,7 @@ from realtime.contract.types import (
     SignalKind,
     Since,
     Time,
+    Token,
     User,
     UserId,
     Written,
@@ -128,7 +129,7 @@ class PresenceWatch(Request):
 class AuthRefresh(Request):
     """Put a new access token of the same session on the open connection."""
 
-    token: Annotated[str, Meta(min_length=1, max_length=4096)]
+    token: Token
 
 
 # -- acks -----------------------------------------------------------------------------------------

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from realtime import model
+from realtime import model, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from realtime.errors import RealtimeError
 
 MAX_BODY_CHARS = 8_000
@@ -23,16 +24,21 @@ MAX_STATUS_LIFE_S = 30 * 86_400
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
 
-# No NUL and no other C0 control characters but tab, line feed and carriage return: PostgreSQL cannot store NUL, and
-# terminals and screen readers must not be steered by a message.
 # In Python `$` also matches before a final line feed, in ECMA 262 it does not; this is the end in both.
 _END = r"$(?!\n)"
-_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
-_LINE = rf"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*{_END}"
-_is_text = re.compile(_TEXT).match
 _CLIENT_ID = rf"^[\x21-\x7e]+{_END}"
+# What patterns can say of the rules in `realtime.text`, for the documents.
+_LINE = {"pattern": rf"^[^\x00-\x1f\x7f-\x9f]*{_END}"}
+_BODY = {"pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"}
 
-type_id = Annotated[str, Meta(min_length=1, max_length=64, description="A server-made id (UUID).")]
+
+def _by(rule: Callable[[str], str], schema: dict[str, str] | None = None) -> dict[str, Any]:
+    """Have a field of text kept by a rule of `realtime.text`; one without a rule is kept by `text.plain`."""
+    return {"extra": {"rule": rule}, "extra_json_schema": schema}
+
+
+type_id = Annotated[str, Meta(min_length=1, max_length=64, **_by(text.any_text), description="A server-made id (UUID).")]
+Token = Annotated[str, Meta(min_length=1, max_length=4096, **_by(text.any_text))]
 RoomId = type_id
 UserId = type_id
 ClientId = Annotated[
@@ -50,8 +56,9 @@ Body = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_BODY_CHARS,
-        extra_json_schema={"pattern": _TEXT},
-        description="Plain text, at most 8,000 characters, no control characters but tab and line ends.",
+        **_by(text.body, _BODY),
+        description="Plain text of at most 8,000 characters with something to see: no control characters but tab and line ends, "
+        f"at most {text.MAX_MARKS} combining marks in a row.",
     ),
 ]
 Seq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="An event's number in its room: 1, 2, 3 … without holes.")]
@@ -64,8 +71,9 @@ Epoch = Annotated[
         description="Of the history that is served. It changes when the database was restored from a back-up.",
     ),
 ]
-RoomName = Annotated[str, Meta(min_length=1, max_length=80, pattern=_LINE, description="One line of 1–80 characters.")]
-DisplayName = Annotated[str, Meta(min_length=1, max_length=64, pattern=_LINE, description="One line of 1–64 characters.")]
+_NAME = "one line with something to see, blanks trimmed, in NFC; no characters that hide or turn what stands beside them."
+RoomName = Annotated[str, Meta(min_length=1, max_length=80, **_by(text.name, _LINE), description=f"1–80 characters: {_NAME}")]
+DisplayName = Annotated[str, Meta(min_length=1, max_length=64, **_by(text.name, _LINE), description=f"1–64 characters: {_NAME}")]
 Username = Annotated[
     str,
     Meta(
@@ -75,7 +83,16 @@ Username = Annotated[
         description="2–32 letters, digits, dots, hyphens or underscores; unique without regard to case.",
     ),
 ]
-Password = Annotated[str, Meta(min_length=8, max_length=256, description="8–256 characters.")]
+Password = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=256,
+        **_by(text.any_text),
+        description="8–256 characters of any kind, not common and not soon guessed.",
+    ),
+]
+GivenPassword = Annotated[str, Meta(min_length=1, max_length=256, **_by(text.any_text))]
 SignalKind = Annotated[
     str,
     Meta(min_length=1, max_length=32, pattern=rf"^[a-z][a-z0-9_.-]*{_END}", description="`typing`, `cursor`, or the app's own."),
@@ -84,8 +101,8 @@ StatusText = Annotated[
     str,
     Meta(
         max_length=MAX_STATUS_CHARS,
-        pattern=rf"^[^\x00-\x1f\x7f]*{_END}",
-        description="One line of at most 140 characters; empty: none.",
+        **_by(text.line, _LINE),
+        description="One line of at most 140 characters with something to see; empty: none.",
     ),
 ]
 StatusLife = Annotated[
@@ -98,19 +115,61 @@ Time = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", ext
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a client sends: unknown fields are refused."""
+    """What a client sends: unknown fields are refused, and every text is kept by its rule.
+
+    A struct of capabilities to come has that for free. Text inside `Any` is not looked at: it must not reach the store.
+    """
+
+    def __post_init__(self) -> None:
+        for field, rule in _rules(type(self)):
+            given = getattr(self, field)
+            if given is None:
+                continue
+            try:
+                if isinstance(given, str):
+                    kept = rule(given)
+                    if kept is not given:
+                        msgspec.structs.force_setattr(self, field, kept)
+                else:
+                    for one in given:
+                        if isinstance(one, str):
+                            rule(one)
+            except ValueError as error:
+                raise ValueError(f"{error} - at `$.{field}`") from error
+
+
+@cache
+def _rules(struct: type[Request]) -> tuple[tuple[str, Callable[[str], str]], ...]:
+    """Return the fields of text, and the rule of each."""
+    info = msgspec.inspect.type_info(struct)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return tuple((one.name, rule) for one in info.fields if (rule := _rule(one.type)) is not None)
+
+
+def _rule(kind: msgspec.inspect.Type) -> Callable[[str], str] | None:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        given: Callable[[str], str] | None = (kind.extra or {}).get("rule")
+        return given or _rule(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return next((rule for one in kind.types if (rule := _rule(one)) is not None), None)
+    if isinstance(kind, msgspec.inspect.ListType):
+        return _rule(kind.item_type)
+    return text.plain if isinstance(kind, msgspec.inspect.StrType) else None
 
 
 class Written(Request):
-    """A request with a `client_id`, a `body`, or both: msgspec's own check of a pattern takes 0.6 µs, this one 0.2."""
+    """A request with a `client_id`, a `body`, or both, checked without the loop: 0.5 µs of a send."""
 
     def __post_init__(self) -> None:
         client_id: str | None = getattr(self, "client_id", None)
         if client_id is not None and not (client_id.isascii() and client_id.isprintable() and " " not in client_id):
             raise ValueError(f"Expected `str` matching regex {_CLIENT_ID!r} - at `$.client_id`")
         body: str | None = getattr(self, "body", None)
-        if body is not None and not body.isprintable() and not _is_text(body):
-            raise ValueError(f"Expected `str` matching regex {_TEXT!r} - at `$.body`")
+        if body is not None:
+            try:
+                text.body(body)
+            except ValueError as error:
+                raise ValueError(f"{error} - at `$.body`") from error
 
 
 class PresenceChoice(Request):
@@ -121,6 +180,7 @@ class PresenceChoice(Request):
     text_expires_in_s: StatusLife | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.text_expires_in_s is not None and not self.text:
             raise ValueError("An expiry is of a text - at `$.text_expires_in_s`")
 
