@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 PATH = "/socket.io/"
 HANDSHAKE = {"EIO": "4", "transport": "polling"}
+
+_LARGE_BYTES = 1 << 20  # aiohttp wants more than that as a stream
 
 
 class Closed(Exception):
@@ -238,7 +241,7 @@ class Polling:
     async def post(self, *packets: str | bytes) -> Reply:
         """Send packets in one payload."""
         body = b"\x1e".join(packet.encode() if isinstance(packet, str) else packet for packet in packets)
-        return await self.request("POST", self.query, body)
+        return await self.request("POST", self.query, io.BytesIO(body) if len(body) > _LARGE_BYTES else body)
 
     async def enter(self, token: str) -> list[str]:
         """Open, connect to the namespace, and return the packets of the first poll."""

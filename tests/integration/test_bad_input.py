@@ -355,7 +355,7 @@ async def test_what_is_too_large_is_refused_and_the_next_request_works(anna: Per
     assert (answer.status, answer.code) == (413, "payload_too_large")
     talk = Talk(anna)
     assert await talk.say("message.send", large) == "payload_too_large"
-    far_too_large = b'{"client_id":"c","body":"%b"}' % (b"x" * 900_000)
+    far_too_large = b'{"client_id":"c","body":"%b"}' % (b"x" * 5_000_000)
     assert await talk.say("message.send", far_too_large) == 1009
     assert await talk.is_alive()
     polling = wire.Polling(api.http, api.url)
