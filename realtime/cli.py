@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import os
+import signal
 import sys
 
 from realtime import __version__, config
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         for one in dataclasses.fields(config.Config):
             command.add_argument("--" + one.name.replace("_", "-"), metavar=one.metadata["unit"] or "VALUE", help=_help(one))
     flags = vars(parser.parse_args(argv))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has its own: no traceback amid the imports
     command_name, action, username = flags.pop("command"), flags.pop("action", ""), flags.pop("username", None)
     if action not in ("", "list") and not username:
         parser.error(f"realtime admin {action} needs a username")
@@ -63,7 +65,7 @@ def _run(command: str, settings: config.Config) -> int:
     from realtime import serve, supervisor
 
     if command == "migrate":
-        return serve.told(lambda: asyncio.run(serve.migrate(settings)))
+        return serve.told(lambda: serve.migrate(settings))
     return serve.told(lambda: (supervisor.run if settings.workers > 1 else serve.run)(settings))
 
 

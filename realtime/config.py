@@ -40,7 +40,7 @@ def _setting(default: Any, meaning: str, unit: str = "", *, at_least: float | No
 class Config:
     """Every setting, with its default."""
 
-    host: str = _setting("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    host: str = _setting("127.0.0.1", "address to listen on; * for every one of the machine, IPv4 and IPv6")
     port: int = _setting(8000, "TCP port to listen on; 0 for any free one", at_least=0, at_most=65535)
     workers: int = _setting(1, "processes that serve the port, each a node on a core of its own", at_least=1, at_most=64)
     data_dir: str = _setting(".realtime", "where the embedded engines keep their files")
@@ -54,6 +54,7 @@ class Config:
         "", "this node's name in `ready`, logs and, for balancers, at the beginning of session ids; empty: random"
     )
     database_pool_size: int = _setting(10, "connections to PostgreSQL", at_least=2, at_most=1000)
+    start_wait_s: float = _setting(30.0, "how long a start waits for PostgreSQL that is away, starting or full", "s", at_least=0)
     statement_timeout_ms: int = _setting(4000, "what one SQL statement may take", "ms", at_least=100)
     lock_timeout_ms: int = _setting(2000, "what a statement may wait for a lock", "ms", at_least=50)
     token_issuer: str = _setting("realtime", "`iss` of access tokens")

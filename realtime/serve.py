@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import uvloop
 from aiohttp import web
 
-from realtime import engines, garbage
+from realtime import engines, garbage, listening, starting
 from realtime import redis_url as redis_url_form
 from realtime.address import address_key, within
 from realtime.api.protocol import Protocol
@@ -30,7 +30,8 @@ from realtime.store.starting import CannotStart
 from realtime.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from realtime.config import Config
     from realtime.gateway.siblings import Place
@@ -46,16 +47,29 @@ BACKLOG = 4096  # of connections not yet accepted: after a restart everybody com
 def run(config: Config) -> int:
     """Run one node until SIGTERM or SIGINT; return the exit status."""
     logs.configure(config.log_level, config.log_format)
-    with embedded(config) as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_alone(config, *found))
+    starting.stoppable()
+    with (
+        listening.bound(config.host, config.port) as sockets,
+        embedded(config) as found,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(_alone(config, *found, sockets))
 
 
-async def migrate(config: Config) -> int:
+def migrate(config: Config) -> int:
     """Bring the schema up to date; return the exit status."""
     logs.configure(config.log_level, config.log_format)
+    starting.stoppable()
     with embedded(config, redis=False) as (superuser_url, _):
-        applied = await _migrate(await _urls(config, superuser_url))
-    print("\n".join(applied) if applied else "The schema is up to date.")
+        return asyncio.run(_migrate_alone(config, superuser_url))
+
+
+async def _migrate_alone(config: Config, superuser_url: str) -> int:
+    stop = stop_signals(again=lambda: os._exit(1))
+    found = await starting.patiently(lambda: _migrated(config, superuser_url), stop, config.start_wait_s)
+    if found is None:
+        return 1  # what had begun was rolled back
+    print("\n".join(found[1]) if found[1] else "The schema is up to date.")
     return 0
 
 
@@ -63,19 +77,21 @@ def told(command: Callable[[], int]) -> int:
     """Run a command and return its exit status; a failure that has a sentence is told as it.
 
     Returns:
-        2 when a setting, an engine or the database is wrong, 1 for other failures.
+        2 when a setting, an engine or the database is wrong, 75 when what is wrong may pass, 1 for other failures.
     """
     try:
         return command()
+    except (starting.Stopped, KeyboardInterrupt):
+        return 0
     except (ConfigError, engines.EngineError) as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 2
     except CannotStart as error:
         print(f"realtime: {error.message}", file=sys.stderr)
-        return 1 if error.passing else 2
+        return starting.EX_TEMPFAIL if error.passing else 2
     except RealtimeError as error:
         print(f"realtime: {error.message}", file=sys.stderr)
-        return 1
+        return starting.EX_TEMPFAIL if error.retryable else 1
 
 
 @contextlib.contextmanager
@@ -116,31 +132,35 @@ def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]
 
 
 async def migrated(config: Config, superuser_url: str) -> Urls:
-    """Return where the two roles connect, to a database whose schema is up to date. Raises ConfigError."""
-    urls = await _urls(config, superuser_url)
-    for name in await _migrate(urls):
-        logger.info("applied migration %s", name)
+    """Return where the two roles connect, to a database whose schema is up to date.
+
+    Raises:
+        ConfigError: it cannot be migrated.
+        CannotStart: PostgreSQL cannot be used.
+    """
+    urls, applied = await _migrated(config, superuser_url)
+    if applied:
+        logger.info("the database was prepared by %d migrations, up to %s", len(applied), applied[-1])
     return urls
 
 
-async def _urls(config: Config, superuser_url: str) -> Urls:
+async def _migrated(config: Config, superuser_url: str) -> tuple[Urls, list[str]]:
     if superuser_url:
-        return await provision(superuser_url)
-    return Urls(config.migrate_database_url or config.database_url, config.database_url)
-
-
-async def _migrate(urls: Urls) -> list[str]:
+        urls = await provision(superuser_url)
+    else:
+        urls = Urls(config.migrate_database_url or config.database_url, config.database_url)
     try:
-        return await migrations.apply(urls.owner)
+        return urls, await migrations.apply(urls.owner)
     except migrations.MigrationError as error:
         raise ConfigError(f"The database cannot be migrated: {error}.") from error
 
 
-async def _alone(config: Config, superuser_url: str, redis_url: str) -> int:
+async def _alone(config: Config, superuser_url: str, redis_url: str, sockets: list[socket.socket]) -> int:
     # Asked twice: whoever is waiting does not want to; PostgreSQL and Redis end with us.
     stop = stop_signals(again=lambda: os._exit(1))
-    urls = await migrated(config, superuser_url)
-    await serve(config, urls.application, redis_url, stop, lambda port: announce(config.host, port))
+    urls = await starting.patiently(lambda: migrated(config, superuser_url), stop, config.start_wait_s)
+    if urls is not None:
+        await serve(config, urls.application, redis_url, stop, lambda: announce(config.host, sockets), sockets)
     return 0
 
 
@@ -163,22 +183,37 @@ async def serve(
     database_url: str,
     redis_url: str,
     stop: asyncio.Event,
-    listening: Callable[[int], None],
+    ready: Callable[[], None],
+    sockets: Sequence[socket.socket],
     place: Place | None = None,
 ) -> None:
     """Serve until `stop` is set, then drain.
 
     Args:
-        listening: Called with the port once the node takes connections.
+        ready: Called once the node takes connections.
+        sockets: Bound; the node listens there.
         place: Among the workers that share the port.
+
+    Raises:
+        CannotStart: PostgreSQL cannot be used, also after `start_wait_s`.
+        ConfigError: another program began to listen there.
     """
-    node = Node(config, database_url, redis_url, place)
-    logs.configure(config.log_level, config.log_format, node.name)
-    asyncio.get_running_loop().set_exception_handler(node.loops.unhandled)
-    async with node.open(), doors_open(node, config.host, config.port, shutdown_s=5) as port:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def opened() -> Node:
+            node = Node(config, database_url, redis_url, place)
+            logs.configure(config.log_level, config.log_format, node.name)
+            asyncio.get_running_loop().set_exception_handler(node.loops.unhandled)
+            await stack.enter_async_context(node.open())
+            return node
+
+        node = await starting.patiently(opened, stop, config.start_wait_s)
+        if node is None:
+            return
+        await stack.enter_async_context(doors_open(node, config.host, config.port, shutdown_s=5, sockets=sockets))
         garbage.settle()
         collecting = node.loops.start("garbage.collect", garbage.Collector().collect, every_s=garbage.EVERY_S)
-        listening(port)
+        ready()
         await stop.wait()
         logger.info("stopping: %d connections are told to reconnect elsewhere", len(node.gateway))
         asyncio.get_running_loop().call_later(config.drain_s, _overdue, config.drain_s)
@@ -187,12 +222,15 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def doors_open(node: Node, host: str, port: int, *, shutdown_s: float) -> AsyncIterator[int]:
+async def doors_open(
+    node: Node, host: str, port: int, *, shutdown_s: float, sockets: Sequence[socket.socket] = ()
+) -> AsyncIterator[int]:
     """Take connections, and end those that are left afterwards.
 
     Args:
         node: Open.
         shutdown_s: For requests that are being answered when the block is left.
+        sockets: Bound to that port already.
 
     Yields:
         The port.
@@ -214,12 +252,15 @@ async def doors_open(node: Node, host: str, port: int, *, shutdown_s: float) -> 
         if node.siblings is not None:
             node.siblings.open(lines)
             leaving.push_async_callback(node.siblings.close)
-        try:
-            server = await loop.create_server(doorway, host, port, backlog=BACKLOG, reuse_port=node.siblings is not None)
-        except OSError as error:
-            raise cannot_listen(host, port, error) from error
-        leaving.callback(server.close)
-        yield server.sockets[0].getsockname()[1]
+        if not sockets:
+            sockets = leaving.enter_context(listening.bound(host, port))
+        for one in sockets:
+            try:
+                server = await loop.create_server(doorway, sock=one, backlog=BACKLOG)
+            except OSError as error:
+                raise listening.cannot_listen(host, listening.port_of(sockets), error) from error
+            leaving.callback(server.close)
+        yield listening.port_of(sockets)
 
 
 def raised_descriptors(config: Config) -> int:
@@ -257,13 +298,6 @@ def _overdue(drain_s: float) -> None:
     os._exit(1)
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
-    return ConfigError(f"Cannot listen on {host}:{port}: {error.strerror}.")
-
-
-def announce(host: str, port: int) -> None:
+def announce(host: str, sockets: Sequence[socket.socket]) -> None:
     """Say where the server is."""
-    if host in ("", "0.0.0.0", "::"):
-        host = "127.0.0.1"
-    shown = f"[{host}]" if ":" in host else host
-    print(f"Realtime is at http://{shown}:{port}  (stop with Ctrl-C)", file=sys.stderr, flush=True)
+    print(listening.announcement(host, sockets), file=sys.stderr, flush=True)

@@ -10,24 +10,27 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from realtime import serve, worker
+from realtime import listening, serve, starting, worker
+from realtime.config import ConfigError
 from realtime.engines import die_with_parent
 from realtime.gateway.siblings import Place
+from realtime.patience import Patience
 from realtime.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
+    from collections.abc import Iterator, Sequence
 
     from realtime.config import Config
 
 logger = logging.getLogger(__name__)
 
 _START_S = 60.0
+_LOOK_S = 1.0
 _SILENCE_S = 15.0  # without a sign of life a worker hangs: its connections get nothing, and no probe finds it for sure
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
@@ -38,36 +41,52 @@ _GRACE_S = 10.0  # beyond the drain
 def run(config: Config) -> int:
     """Run the workers until SIGTERM or SIGINT; return the exit status."""
     logs.configure(config.log_level, config.log_format)
+    starting.stoppable()
     with (
+        listening.bound(config.host, config.port, share=True) as sockets,
         serve.embedded(config) as found,
-        # Its mode is 0700: whoever may connect to a worker there may hand it connections.
-        tempfile.TemporaryDirectory(prefix="realtime-") as directory,
+        _private_folder() as directory,
         asyncio.Runner() as runner,
     ):
-        return runner.run(_supervise(config, *found, directory))
+        return runner.run(_supervise(config, *found, directory, sockets))
 
 
-async def _supervise(config: Config, superuser_url: str, redis_url: str, directory: str) -> int:
+@contextlib.contextmanager
+def _private_folder() -> Iterator[str]:
+    # Its mode is 0700: whoever may connect to a worker there may hand it connections.
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="realtime-")
+    except OSError as error:
+        raise ConfigError(
+            f"Workers need a folder for temporary files (TMPDIR), and none can be used: {error.strerror}."
+        ) from error
+    with folder as name:
+        yield name
+
+
+async def _supervise(config: Config, superuser_url: str, redis_url: str, directory: str, sockets: Sequence[socket.socket]) -> int:
     workers: list[_Worker] = []
     stop = serve.stop_signals(again=functools.partial(_end_at_once, workers, directory))
-    urls = await serve.migrated(config, superuser_url)
-    with reserved(config.host, config.port) as port:
-        for index in range(config.workers):
-            own = dataclasses.replace(config, port=port, node_id=f"{config.node_id}-{index}" if config.node_id else "")
-            order = worker.Order(own, urls.application, redis_url, Place(index, config.workers, directory))
-            workers.append(_Worker(index, worker.encode(order) + b"\n"))
-        try:
-            # One after the other: what is wrong is told once, by the first.
-            for one in workers:
-                status = await one.start(stop)
-                if status:
-                    return status
-            if not stop.is_set():
-                serve.announce(config.host, port)
-            await stop.wait()
-            logger.info("stopping: %d workers drain", len(workers))
-        finally:
-            await _stop_all(workers, config.drain_s + _GRACE_S)
+    urls = await starting.patiently(lambda: serve.migrated(config, superuser_url), stop, config.start_wait_s)
+    if urls is None:
+        return 0
+    port = listening.port_of(sockets)
+    for index in range(config.workers):
+        own = dataclasses.replace(config, port=port, node_id=f"{config.node_id}-{index}" if config.node_id else "")
+        order = worker.Order(own, urls.application, redis_url, Place(index, config.workers, directory))
+        workers.append(_Worker(index, worker.encode(order) + b"\n", _START_S + config.start_wait_s))
+    try:
+        # One after the other: what is wrong is told once, by the first.
+        for one in workers:
+            status = await one.start(stop)
+            if status:
+                return status
+        if not stop.is_set():
+            serve.announce(config.host, sockets)
+        await stop.wait()
+        logger.info("stopping: %d workers drain", len(workers))
+    finally:
+        await _stop_all(workers, config.drain_s + _GRACE_S)
     return max(one.status for one in workers)
 
 
@@ -96,17 +115,19 @@ class _Worker:
 
     Args:
         order: What it is told on standard input.
+        start_s: How long it may take until its first sign of life.
 
     Attributes:
         task: Keeps it running; done when it has ended for good.
         status: The exit status of its last run.
     """
 
-    def __init__(self, index: int, order: bytes) -> None:
+    def __init__(self, index: int, order: bytes, start_s: float) -> None:
         self.task: asyncio.Task[None] | None = None
         self.status = 0
         self._index = index
         self._order = order
+        self._start_s = start_s
         self._process: asyncio.subprocess.Process | None = None
         self._listening = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -165,52 +186,17 @@ class _Worker:
         process.stdin.write(self._order)
         if self._stopping.is_set():
             process.terminate()
-        patience_s = _START_S
-        try:
-            while await asyncio.wait_for(process.stdout.read(1024), patience_s):
-                self._listening.set()
-                patience_s = _SILENCE_S
-        except TimeoutError:
-            logger.error("worker %d gave no sign of life for %.0f s and is killed", self._index, patience_s)
-            process.kill()
+        now = asyncio.get_running_loop().time
+        patience = Patience(self._start_s, now())
+        while True:
+            reading = asyncio.create_task(process.stdout.read(1024))
+            while not (await asyncio.wait([reading], timeout=_LOOK_S))[0] and not patience.over(now()):
+                pass
+            if not reading.done():
+                logger.error("worker %d gave no sign of life for %.0f s and is killed", self._index, patience.limit_s)
+                process.kill()
+            if not await reading:
+                break
+            self._listening.set()
+            patience.sign(_SILENCE_S)
         return await process.wait()
-
-
-@contextlib.contextmanager
-def reserved(host: str, port: int) -> Iterator[int]:
-    """Hold a port for processes of ours that listen on it with SO_REUSEPORT, without listening ourselves.
-
-    Yields:
-        The port; one that was free when 0 was asked for.
-
-    Raises:
-        ConfigError: somebody else has the port.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, _, _, _, address in dict.fromkeys(found):
-                if port:
-                    # SO_REUSEPORT would let us in beside another server of the same user: this bind would not.
-                    with _bound(family, address, port, reuse=False):
-                        pass
-                holder = stack.enter_context(_bound(family, address, port, reuse=True))
-                port = holder.getsockname()[1]
-        except OSError as error:
-            raise serve.cannot_listen(host, port, error) from error
-        yield port
-
-
-def _bound(family: int, address: Any, port: int, *, reuse: bool) -> socket.socket:
-    holder = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        holder.bind((address[0], port, *address[2:]))
-    except OSError:
-        holder.close()
-        raise
-    return holder

@@ -9,7 +9,7 @@ import sys
 import msgspec
 import uvloop
 
-from realtime import serve, tasks
+from realtime import listening, serve, tasks
 from realtime.config import Config
 from realtime.gateway.siblings import Place
 from realtime.telemetry import logs
@@ -44,13 +44,16 @@ async def _work(order: Order) -> int:
     asyncio.get_running_loop().add_reader(sys.stdin, os._exit, 1)
     beating: list[asyncio.Task[None]] = []
 
-    def listening(_port: int) -> None:
+    def ready() -> None:
         beating.append(asyncio.create_task(_beat()))
 
+    sockets = listening.join(order.config.host, order.config.port)
     try:
-        await serve.serve(order.config, order.database_url, order.redis_url, stop, listening, order.place)
+        await serve.serve(order.config, order.database_url, order.redis_url, stop, ready, sockets, order.place)
     finally:
         await tasks.end(beating)
+        for one in sockets:
+            one.close()
     return 0
 
 

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from realtime.store.starting import reason
+
 DATABASE = "realtime"
 OWNER = "realtime_owner"
 APPLICATION = "realtime_app"
@@ -26,9 +28,12 @@ async def provision(superuser_url: str) -> Urls:
         superuser_url: Of a PostgreSQL that is ours alone, over its Unix socket.
 
     Raises:
-        asyncpg.PostgresError, OSError: when PostgreSQL refuses or cannot be reached.
+        CannotStart: PostgreSQL refuses, or cannot be reached.
     """
-    connection = await asyncpg.connect(superuser_url, timeout=10)
+    try:
+        connection = await asyncpg.connect(superuser_url, timeout=10)
+    except (asyncpg.PostgresError, OSError, TimeoutError) as error:
+        raise reason(error, superuser_url) from error
     try:
         roles = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
         for role in (OWNER, APPLICATION):
@@ -36,6 +41,8 @@ async def provision(superuser_url: str) -> Urls:
                 await connection.execute(f"CREATE ROLE {role} LOGIN")
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", DATABASE):
             await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise reason(error, superuser_url) from error
     finally:
         await connection.close()
     return Urls(_as(superuser_url, OWNER), _as(superuser_url, APPLICATION))

@@ -21,10 +21,11 @@ ONE_SHOT = {
     "rooms/follower.py": 1,  # repairs one feed
     "rooms/shard.py": 1,  # a part of the loop that receives, which looks after it
     "rooms/writer.py": 1,  # a lane, each flush caught
+    "starting.py": 2,  # one attempt, and the wait for a signal, both awaited
     "store/connecting.py": 1,  # one connection, for those who wait for it
     "store/connections.py": 1,
     "store/pool.py": 2,  # one statement; and the search for PostgreSQL, each try caught
-    "supervisor.py": 2,  # one worker, each run caught; and waits
+    "supervisor.py": 3,  # one worker, each run caught; waits; and one read of its signs of life, awaited
     "tasks.py": 1,  # the loops
     "worker.py": 1,  # signs of life: without them the supervisor kills the worker
 }
