@@ -34,10 +34,11 @@ Accounts, rooms and durable ordered messages over REST. What happens live travel
 Refusals are `application/problem+json` (RFC 9457) with a stable `code`, and `retryable` says whether the same request can
 succeed later. Times are RFC 3339 in UTC with milliseconds. Unknown fields and parameters are refused in requests; answers
 may gain fields."""
+_UUID: schemas.Schema = {"type": "string", "format": "uuid"}
 _PATH: dict[str, tuple[str, schemas.Schema]] = {
-    "room": ("The room's id.", {"type": "string"}),
-    "user": ("The user's id.", {"type": "string"}),
-    "session": ("The session's id.", {"type": "string"}),
+    "room": ("The room's id.", _UUID),
+    "user": ("The user's id.", _UUID),
+    "session": ("The session's id.", _UUID),
     "seq": ("The message's number in its room.", {"type": "integer", "minimum": 1, "maximum": rest.MAX_SEQ}),
 }
 _STATUS_MEANING = {200: "Done.", 201: "Made.", 204: "Done; there is nothing to say."}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from realtime import model
-from realtime.contract.types import Time, time
+from realtime.contract.types import Id, Time, time
 from realtime.model import EventKind
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class RoomEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind"):
     """What every event has: its room, its number there, when it was committed and who did it."""
 
-    room: str
+    room: Id
     seq: int
     at: Time
-    actor: str
+    actor: Id
 
 
 class MessageCreated(RoomEvent, tag=EventKind.MESSAGE_CREATED.value):
@@ -50,26 +50,26 @@ class MessageDeleted(RoomEvent, tag=EventKind.MESSAGE_DELETED.value):
 class MemberJoined(RoomEvent, tag=EventKind.MEMBER_JOINED.value):
     """`user` is a member from here on: by themselves, or added by `actor`."""
 
-    user: str
+    user: Id
     role: model.Role
 
 
 class MemberLeft(RoomEvent, tag=EventKind.MEMBER_LEFT.value):
     """`user` went."""
 
-    user: str
+    user: Id
 
 
 class MemberRemoved(RoomEvent, tag=EventKind.MEMBER_REMOVED.value):
     """`user` was taken out by `actor`; nothing after this event reaches them."""
 
-    user: str
+    user: Id
 
 
 class MemberRoleChanged(RoomEvent, tag=EventKind.MEMBER_ROLE_CHANGED.value):
     """`user` has another role from here on."""
 
-    user: str
+    user: Id
     role: model.Role
 
 
@@ -78,13 +78,13 @@ class MemberBanned(RoomEvent, tag=EventKind.MEMBER_BANNED.value):
     on: nothing after this event reaches them.
     """
 
-    user: str
+    user: Id
 
 
 class MemberUnbanned(RoomEvent, tag=EventKind.MEMBER_UNBANNED.value):
     """`user` may become a member again."""
 
-    user: str
+    user: Id
 
 
 AnyEvent = (

@@ -19,6 +19,7 @@ from realtime.contract.types import (
     ClientId,
     DisplayName,
     GivenPassword,
+    Id,
     Member,
     Password,
     PresenceChoice,
@@ -86,7 +87,7 @@ class ChangePassword(Request):
 class Session(Answer):
     """One sign-in. `agent` is what the program that signed in called itself; `current` marks the one that asks."""
 
-    id: str
+    id: Id
     created_at: Time
     last_used_at: Annotated[Time, Meta(description="When it last got a new access token.")]
     agent: str
@@ -216,7 +217,7 @@ class DeleteMessage(Written):
 class Sent(Answer):
     """The event is committed with this `seq`. `duplicate`: it was there before (then the status is 200)."""
 
-    room: str
+    room: Id
     seq: int
     at: Time
     client_id: str | None = None
@@ -235,10 +236,10 @@ class ListMessages(Request):
 class Message(Answer):
     """A message as it is now. A deleted one keeps its place: `deleted_at`, and an empty `body`."""
 
-    room: str
+    room: Id
     seq: int
     at: Time
-    author: str
+    author: Id
     client_id: str
     body: str
     edited_at: Time | None = None
@@ -329,7 +330,7 @@ class ClosedConnection(Answer):
     reason: str
     transport: str
     connection: str
-    user: str | None = None
+    user: Id | None = None
 
 
 class ClusterStatus(Answer):

@@ -17,6 +17,7 @@ from realtime.contract.types import (
     ClientId,
     Epoch,
     Error,
+    Id,
     OwnPresence,
     PresenceChoice,
     Request,
@@ -157,7 +158,7 @@ class Appended(Ok, kw_only=True):
 class SubscribedRoom(Answer):
     """One room of a subscribe ack: `events` (all of (`since`, `head_seq`]), or `reset`, or `error`."""
 
-    room: str
+    room: Id
     head_seq: Annotated[int, Meta(description="The seq after which events follow on this connection.")] | None = None
     role: model.Role | None = None
     events: list[events.AnyEvent] | None = None
@@ -202,7 +203,7 @@ class Ready(Answer):
     """The connection is authenticated and open for requests."""
 
     user: User
-    session: str
+    session: Id
     node: str
     limits: Limits
     epoch: Epoch
@@ -211,8 +212,8 @@ class Ready(Answer):
 class SignalEmitted(Answer):
     """Somebody who receives the room tells the others something that needs no memory."""
 
-    room: str
-    user: str
+    room: Id
+    user: Id
     kind: str
     data: Any = None
 
@@ -232,7 +233,7 @@ class Presence(Answer):
 class PresenceOf(Answer):
     """One user as others see them. `text`: in their own words. `last_seen_at`: of who is not there, where it is known."""
 
-    user: str
+    user: Id
     status: model.Status
     text: str | None = None
     text_expires_at: Time | None = None
@@ -242,21 +243,21 @@ class PresenceOf(Answer):
 class RoomCount(Answer):
     """How many members of a room are there."""
 
-    room: str
+    room: Id
     online: int
 
 
 class RoomReset(Answer):
     """Drop what you hold of this room and read it again over REST, from `head_seq` backwards."""
 
-    room: str
+    room: Id
     head_seq: int
 
 
 class RoomRemoved(Answer):
     """You are no longer entitled to this room; nothing of it follows. May come twice."""
 
-    room: str
+    room: Id
     reason: Literal["left", "removed", "banned"]
 
 

@@ -37,7 +37,11 @@ def _by(rule: Callable[[str], str], schema: dict[str, str] | None = None) -> dic
     return {"extra": {"rule": rule}, "extra_json_schema": schema}
 
 
-type_id = Annotated[str, Meta(min_length=1, max_length=64, **_by(text.any_text), description="A server-made id (UUID).")]
+_UUID = {"format": "uuid"}
+_SECRET = {"format": "password"}
+Id = Annotated[str, Meta(extra_json_schema=_UUID)]
+"""A server-made id in an answer or an event."""
+type_id = Annotated[str, Meta(min_length=1, max_length=64, **_by(text.any_text, _UUID), description="A server-made id (UUID).")]
 Token = Annotated[str, Meta(min_length=1, max_length=4096, **_by(text.any_text))]
 RoomId = type_id
 UserId = type_id
@@ -88,11 +92,11 @@ Password = Annotated[
     Meta(
         min_length=8,
         max_length=256,
-        **_by(text.any_text),
+        **_by(text.any_text, _SECRET),
         description="8–256 characters of any kind, not common and not soon guessed.",
     ),
 ]
-GivenPassword = Annotated[str, Meta(min_length=1, max_length=256, **_by(text.any_text))]
+GivenPassword = Annotated[str, Meta(min_length=1, max_length=256, **_by(text.any_text, _SECRET))]
 SignalKind = Annotated[
     str,
     Meta(min_length=1, max_length=32, pattern=rf"^[a-z][a-z0-9_.-]*{_END}", description="`typing`, `cursor`, or the app's own."),
@@ -192,7 +196,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class User(Answer):
     """Somebody with an account."""
 
-    id: str
+    id: Id
     username: str
     display_name: str
 
@@ -210,7 +214,7 @@ class Account(User):
 class Room(Answer):
     """A room as the asking user sees it. `role` is absent for somebody who is not a member."""
 
-    id: str
+    id: Id
     kind: model.RoomKind
     name: str | None
     head_seq: int
@@ -252,7 +256,7 @@ class Ban(Answer):
     """A user who may not become a member of a room. `by`: who banned them."""
 
     user: User
-    by: str
+    by: Id
     at: Time
 
     @classmethod

@@ -203,3 +203,23 @@ def message_of(reference: dict[str, str]) -> dict[str, Any]:
 async def test_the_documents_are_served(client: Client, path: str, document: dict[str, Any]) -> None:
     answer = await client.get(path)
     assert (answer.status, await answer.json()) == (200, document)
+
+
+@BOTH
+def test_ids_and_secrets_say_what_they_are(document: dict[str, Any]) -> None:
+    """What tools need that make clients, forms or test cases of the document."""
+    formats: dict[str, set[str | None]] = {}
+
+    def walk(schema: Any) -> None:
+        for name, field in schema.get("properties", {}).items():
+            kinds = [field, *field.get("anyOf", [])] if isinstance(field, dict) else []
+            for one in kinds:
+                if one.get("type") == "string" and "enum" not in one:
+                    formats.setdefault(name, set()).add(one.get("format"))
+
+    for schema in document["components"]["schemas"].values():
+        walk(schema)
+    for name in ("id", "room", "user", "actor", "session", "author"):
+        assert formats.get(name, {"uuid"}) == {"uuid"}, name
+    for name in ("password", "new_password", "current_password"):
+        assert "password" in formats.get(name, {"password"}), name
