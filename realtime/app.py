@@ -28,6 +28,7 @@ from realtime.auth.redis_attempts import RedisAttempts
 from realtime.auth.service import Accounts
 from realtime.auth.service import Settings as AccountSettings
 from realtime.auth.throttle import Throttle
+from realtime.budgets import Allowance, Budget, Budgets
 from realtime.contract import rest, socket
 from realtime.contract.types import MAX_BODY_CHARS
 from realtime.gateway.admission import AdmissionLimits
@@ -43,7 +44,7 @@ from realtime.gateway.sids import SEPARATOR
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.gateway.transport import READ_TIMES
 from realtime.limits import Buckets, Rate
-from realtime.model import UserId, uuid7
+from realtime.model import uuid7
 from realtime.nodes import Nodes
 from realtime.presence.lease import Lease
 from realtime.presence.service import Presence
@@ -59,7 +60,7 @@ from realtime.store.accounts import AccountStore
 from realtime.store.events import NO_APPEND, EventStore
 from realtime.store.pool import Database
 from realtime.store.presence import PresenceStore
-from realtime.store.rooms import RoomStore
+from realtime.store.rooms import Quotas, RoomStore
 from realtime.store.sessions import SessionStore
 from realtime.store.signing_keys import SigningKeyStore
 from realtime.store.users import UserStore
@@ -77,6 +78,7 @@ logger = logging.getLogger(__name__)
 _HTTP_PER_CONNECTION = 5.0  # requests a second that an address has for each connection that it may have: polls of busy rooms
 _DRAIN_PER_S = 1000  # connections that are sent to the other nodes
 _DRAIN_MARGIN_S = 0.5  # for clients to go by themselves when they were told to
+_REJOINS_S = 100.0
 _HEALTH_S = 1.5  # for PostgreSQL's sign of life; the probe has 2 s
 _ERASE_S = 2.0  # between two looks for texts to erase; nobody can read them meanwhile
 _ERASE_PAUSE_S = 0.02
@@ -180,6 +182,7 @@ class Node:
             new_id,
             lambda user, room: nodes.tell(user, "room.added", room_added(room)),
             nodes.expel,
+            Quotas(config.rooms_per_user, config.rooms_owned_per_user),
         )
         accounts, sessions = AccountStore(self.database), SessionStore(self.database)
         passwords = Passwords(config.password_threads, config.password_queue)
@@ -214,7 +217,7 @@ class Node:
         self.administration = Administration(users, accounts, passwords, self.ended.end)
         self.hub = Hub()
         self.board = Board(self.name, this_run, __version__, self._reading, metrics, nodes.shown, time.monotonic, time.time)
-        self._sends = Buckets(config.send_rate, config.send_burst)
+        self.budgets = budgets(config)
         requests = Rate(config.request_rate, config.request_burst)
         self.dispatch = Dispatch(
             self.accounts,
@@ -226,7 +229,7 @@ class Node:
             self.id,
             limits(config),
             config.connections_per_user,
-            self._admit_send,
+            self.budgets.admit_send,
             self.bus.publish_signal,
             time.monotonic,
             metrics.requested,
@@ -263,7 +266,7 @@ class Node:
             health=self._health,
             metrics=self._metrics_page,
             status=self.board.view,
-            admit_send=self._admit_send,
+            budgets=self.budgets,
             observe=metrics.observed,
         )
         mount(
@@ -381,11 +384,6 @@ class Node:
                 },
             )
 
-    def _admit_send(self, user: UserId) -> None:
-        wait_s = self._sends.take(user, time.monotonic())
-        if wait_s > 0:
-            raise errors.RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
-
     def _bus_health(self, healthy: bool) -> None:
         self.metrics.bus_healthy.set(healthy)
         if not healthy:
@@ -420,6 +418,23 @@ class Node:
     async def _metrics_page(self) -> tuple[bytes, str]:
         own, content_type = self.metrics.render()
         return (own if self.siblings is None else merged.page(await self.siblings.pages())), content_type
+
+
+def budgets(config: Config) -> Budgets:
+    """What a user may write on this node."""
+    changes = Allowance(config.changes_burst, config.changes_per_min / 60)
+    memberships = Allowance(config.memberships_burst, config.memberships_per_min / 60)
+    allowances = {
+        Budget.MESSAGES: Allowance(config.send_burst, config.send_rate),
+        Budget.ROOMS: Allowance(config.rooms_burst, config.rooms_per_hour / 3600),
+        Budget.ADDS: memberships,
+        Budget.JOINS: memberships,
+        Budget.MODERATION: changes,
+        Budget.SETTINGS: changes,
+        Budget.ADMINISTRATION: changes,
+    }
+    same_room = Allowance(config.rejoins_burst, config.rejoins_burst / _REJOINS_S)
+    return Budgets(allowances, same_room, config.send_bytes_per_day, time.monotonic)
 
 
 def limits(config: Config) -> socket.Limits:

@@ -72,6 +72,22 @@ class Config:
     register_rate_per_min: int = _setting(30, "registrations an address", "1/min", at_least=1)
     send_rate: int = _setting(50, "messages, edits and deletions a user", "1/s", at_least=1)
     send_burst: int = _setting(200, "and how many at once", at_least=1)
+    send_bytes_per_day: int = _setting(
+        256 << 20, "text of messages and edits a user, in a day and at once", "bytes", at_least=1 << 16
+    )
+    rooms_per_hour: int = _setting(120, "rooms a user makes", "1/h", at_least=1)
+    rooms_burst: int = _setting(1200, "and how many at once", at_least=1)
+    memberships_per_min: int = _setting(
+        60, "members a user adds (also with a new room), and as often joins and leaves", "1/min", at_least=1
+    )
+    memberships_burst: int = _setting(1000, "and how many at once", at_least=1)
+    rejoins_burst: int = _setting(10, "of these, joins and leaves of one room at once; so many again in 100 s", at_least=2)
+    changes_per_min: int = _setting(
+        60, "changes of roles, bans and removals a user; and as many of their settings and blocks", "1/min", at_least=1
+    )
+    changes_burst: int = _setting(200, "and how many at once", at_least=1)
+    rooms_per_user: int = _setting(10_000, "rooms that a user is a member of", at_least=1)
+    rooms_owned_per_user: int = _setting(2_000, "rooms that a user owns", at_least=1)
     signal_rate: int = _setting(10, "signals a room and connection", "1/s", at_least=1)
     connections_per_user: int = _setting(20, "live connections a user, on one node", at_least=1)
     connections_per_address: int = _setting(

@@ -238,6 +238,11 @@ class RateLimited(RealtimeError):
     default = "Too many requests; wait and try again."
 
 
+class QuotaExceeded(RealtimeError):
+    code, status = "quota_exceeded", 403
+    default = "A user has as much of this as one user may have."
+
+
 class TooManySubscriptions(RealtimeError):
     code, status = "too_many_subscriptions", 429
     default = "This connection has subscribed to as many rooms as are allowed."

@@ -91,15 +91,18 @@ class Buckets:
         self._at_most = at_most
         self._full_s: OrderedDict[Hashable, float] = OrderedDict()
 
-    def take(self, key: Hashable, now_s: float) -> float:
-        """Take one token of a key; return 0.0 or the seconds to wait."""
+    def take(self, key: Hashable, now_s: float, tokens: int = 1) -> float:
+        """Take tokens of a key; return 0.0 or the seconds to wait, and then nothing was taken.
+
+        One that is there is enough; the others are owed, and nothing is granted before they are paid.
+        """
         full_s = self._full_s.pop(key, now_s)  # and in again behind the others: the order is that of use
         if full_s < now_s:
             full_s = now_s
         elif full_s - now_s > self._tolerance_s + _EPSILON_S:
             self._full_s[key] = full_s
             return full_s - now_s - self._tolerance_s
-        self._full_s[key] = full_s + self._interval_s
+        self._full_s[key] = full_s + tokens * self._interval_s
         if len(self._full_s) > self._at_most:
             self._full_s.popitem(last=False)
         return 0.0

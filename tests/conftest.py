@@ -118,6 +118,7 @@ async def started(urls: Urls, redis: str, **settings: object) -> AsyncIterator[t
         "register_rate_per_min": "100000",
         "address_login_rate_per_min": "100000",
         "connections_per_address": "10000",
+        "rejoins_burst": "1000",
         "metrics_networks": "127.0.0.0/8",
     }
     flags |= {name: str(value) for name, value in settings.items()}

@@ -29,6 +29,15 @@ LIMITS = (
     "request-burst",
     "send-rate",
     "send-burst",
+    "rooms-per-hour",
+    "rooms-burst",
+    "memberships-per-min",
+    "memberships-burst",
+    "rejoins-burst",
+    "changes-per-min",
+    "changes-burst",
+    "rooms-per-user",
+    "rooms-owned-per-user",
     "login-rate-per-min",
     "register-rate-per-min",
 )
@@ -72,6 +81,7 @@ class Realtime(Peer):
 
     def command(self, folder: pathlib.Path) -> Sequence[str]:
         flags = dict.fromkeys(LIMITS, _MANY) | {
+            "send-bytes-per-day": str(1 << 50),
             "host": self.host, "port": str(self.port), "data-dir": str(folder / "data"), "log-level": "warning",
             "metrics-networks": "127.0.0.0/8",
         } | self._flags  # fmt: skip

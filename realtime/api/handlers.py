@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from realtime.api.route import Call, NoInput, Reply
+from realtime.budgets import Budget
 from realtime.contract import rest
 from realtime.contract.types import Account, Answer, Ban, Member, OwnPresence, Room, User, time
 from realtime.errors import InvalidRequest
-from realtime.model import UserId, is_uuid
+from realtime.model import RoomKind, UserId, is_uuid
 
 if TYPE_CHECKING:
     from realtime import model
@@ -176,8 +177,12 @@ def _details(found: model.Account) -> rest.AccountDetails:
 
 
 async def create_room(call: Call[rest.CreateRoom, NoInput]) -> Reply:
-    body = call.body
+    body, budgets = call.body, call.services.budgets
+    if body.kind is not RoomKind.DIRECT and body.members:
+        budgets.charge(Budget.ADDS, call.user_id, tokens=len(body.members))
     room, is_new = await call.services.rooms.create(call.user, body.kind, body.name, body.members)
+    if not is_new:
+        budgets.give_back(Budget.ROOMS, call.user_id)  # the room of these two was there
     return Reply(201 if is_new else 200, Room.of(room), {"Location": f"/api/v1/rooms/{room.id}"})
 
 
@@ -247,7 +252,7 @@ async def unban(call: Call[NoInput, NoInput]) -> Reply:
 
 async def send_message(call: Call[rest.SendMessage, NoInput]) -> Reply:
     body = call.body
-    call.services.admit_send(call.user_id)
+    call.services.budgets.admit_send(call.user_id, body.body)
     done = await call.services.rooms.send(call.user_id, call.room, body.client_id, body.body)
     return Reply(200 if done.duplicate else 201, _sent(call.room, done, body.client_id))
 
@@ -255,14 +260,14 @@ async def send_message(call: Call[rest.SendMessage, NoInput]) -> Reply:
 async def edit_message(call: Call[rest.EditMessage, NoInput]) -> Reply:
     body = call.body
     seq = call.seq
-    call.services.admit_send(call.user_id)
+    call.services.budgets.admit_send(call.user_id, body.body)
     done = await call.services.rooms.edit(call.user_id, call.room, seq, body.body, body.client_id)
     return Reply(200, _sent(call.room, done, body.client_id))
 
 
 async def delete_message(call: Call[NoInput, rest.DeleteMessage]) -> Reply:
     seq = call.seq
-    call.services.admit_send(call.user_id)
+    call.services.budgets.admit_send(call.user_id, None)
     done = await call.services.rooms.delete(call.user_id, call.room, seq, call.query.client_id)
     return Reply(200, _sent(call.room, done, call.query.client_id))
 

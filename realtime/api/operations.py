@@ -45,6 +45,8 @@ def operation(route: Route[Any, Any], services: Services, trusted: Sequence[Netw
             request[USER] = principal.user.id
         if route.auth is Auth.ADMIN and principal is not None:
             await services.administration.require(principal.user.id)
+        if route.budget is not None and principal is not None:
+            services.budgets.charge(route.budget, principal.user.id, request.match_info.get("room"))
         query = decode_query(request)
         # A body of GET has no meaning (RFC 9110 §9.3.1); the connection skips over it.
         raw = b"" if route.method == "GET" else await read_body(request, max_body_bytes)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
+    from realtime.budgets import Budget
     from realtime.contract import rest
     from realtime.model import (
         Account,
@@ -173,6 +174,14 @@ class Users(Protocol):
     async def search(self, prefix: str, limit: int, /) -> list[User]: ...
 
 
+class Budgets(Protocol):
+    """What users may write. Raises RateLimited or QuotaExceeded; then nothing was taken."""
+
+    def charge(self, budget: Budget, user: UserId, room: str | None = None, tokens: int = 1) -> None: ...
+    def give_back(self, budget: Budget, user: UserId, /) -> None: ...
+    def admit_send(self, user: UserId, body: str | None, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything the routes call.
@@ -182,8 +191,7 @@ class Services:
         health: Tells whether this node can serve; bounded by the caller to `READY_TIMEOUT_S`.
         metrics: Returns the page for Prometheus and its content type.
         status: Tells how all nodes are.
-        admit_send: Takes one from the user's budget of sends, the same as for sends over a socket.
-            Raises RateLimited.
+        budgets: Of what users write, the same as for what comes over a socket.
         observe: Called after each request with (method, route, status, seconds).
     """
 
@@ -195,5 +203,5 @@ class Services:
     health: Callable[[], Awaitable[rest.Health]]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     status: Callable[[], rest.ClusterStatus]
-    admit_send: Callable[[UserId], None]
+    budgets: Budgets
     observe: Callable[[str, str, int, float], None]

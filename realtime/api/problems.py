@@ -10,6 +10,7 @@ from aiohttp import web
 
 from realtime import errors
 from realtime.api.route import Auth
+from realtime.budgets import Budget
 from realtime.contract import rest
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def errors_of(route: Route[Any, Any]) -> list[type[RealtimeError]]:
         kinds |= {errors.InvalidJson, errors.PayloadTooLarge, errors.UnsupportedMediaType}
     if route.auth is not Auth.NONE:
         kinds |= {errors.TokenMissing, errors.TokenInvalid, errors.TokenExpired, errors.SessionEnded}
+    if route.budget is not None:
+        kinds.add(errors.RateLimited)
+    if route.budget in (Budget.MESSAGES, Budget.ROOMS, Budget.ADDS, Budget.JOINS):
+        kinds.add(errors.QuotaExceeded)
     if route.auth is Auth.ADMIN:
         kinds.add(errors.AdminOnly)
     return [kind for kind in errors.all_errors() if kind in kinds]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from realtime.api.ports import Services
+    from realtime.budgets import Budget
     from realtime.contract.types import Request
     from realtime.errors import RealtimeError
     from realtime.model import Principal, User, UserId
@@ -117,6 +118,7 @@ class Route(Generic[B, Q]):
         body: The struct of the JSON body, where there is one.
         body_optional: Whether the body may be left out; then its fields have their defaults.
         query: The struct of the query parameters, where there are some.
+        budget: What a request is counted against; every route that writes has one.
     """
 
     method: str
@@ -131,3 +133,4 @@ class Route(Generic[B, Q]):
     body_optional: bool = False
     query: type[Q] | type[Request] | None = None
     auth: Auth = Auth.REQUIRED
+    budget: Budget | None = None

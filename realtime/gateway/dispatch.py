@@ -81,7 +81,7 @@ class Dispatch:
         node: This node's id, for `ready`.
         limits: What a connection may do, told in `ready` and held here.
         connections_per_user: How many one user may have on this node.
-        admit_send: Takes one from a user's budget of sends, or raises RateLimited.
+        admit_send: Takes a message with this text, or none, from a user's budgets; or raises RateLimited or QuotaExceeded.
         publish_signal: Sends a signal's frame to the other nodes.
         clock: Monotonic seconds.
         requested: Called with (event name, error code or "ok", seconds until the answer).
@@ -99,7 +99,7 @@ class Dispatch:
         node: str,
         limits: socket.Limits,
         connections_per_user: int,
-        admit_send: Callable[[UserId], None],
+        admit_send: Callable[[UserId, str | None], None],
         publish_signal: Callable[[RoomId, bytes], None],
         clock: Callable[[], float],
         requested: Callable[[str, str, float], None],
@@ -268,7 +268,7 @@ class Dispatch:
         self, call: Call, room: str, kind: EventKind, client_id: str | None, target: int | None, body: str | None
     ) -> None:
         user = call.peer.user
-        self._admit_send(user)
+        self._admit_send(user, body)
         # Not a closure: its cells cost 1 µs a message.
         self._rooms.append(user, room, kind, client_id, target, body, partial(self._appended, call))
 

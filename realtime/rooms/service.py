@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,13 +13,14 @@ from realtime.model import Ban, Event, EventKind, Member, Role, Room, RoomId, Ro
 from realtime.rooms import policy
 from realtime.rooms.writer import Append, Committed, Writer
 from realtime.store.events import MAX_SEQ, Range
+from realtime.store.rooms import Full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from realtime.rooms.feeds import Feeds
     from realtime.store.events import EventStore
-    from realtime.store.rooms import LockedRoom, RoomStore
+    from realtime.store.rooms import LockedRoom, Quotas, RoomStore
 
 
 PAGE_BYTES = 1 << 19
@@ -56,6 +58,7 @@ class Rooms:
         tell_user: Called with (user, event name, room as that user sees it) to tell all of a user's connections, on
             every node, that they became a member.
         tell_removed: Called with (user, room, reason, seq of the event) to tell them that they are none any more.
+        quotas: How many rooms a user may have.
     """
 
     def __init__(
@@ -67,7 +70,9 @@ class Rooms:
         new_id: Callable[[], str],
         tell_added: Callable[[UserId, Room], None],
         tell_removed: Callable[[UserId, RoomId, str, int], None],
+        quotas: Quotas,
     ) -> None:
+        self._quotas = quotas
         self._store = store
         self._log = log
         self._writer = writer
@@ -98,7 +103,8 @@ class Rooms:
             if name is not None:
                 raise errors.InvalidRequest("A direct room has no name of its own.", field="$.name")
             founders = [(one, Role.MEMBER) for one, _ in founders]
-        made = await self._store.create(RoomId(self._new_id()), kind, name, founders)
+        with _quota_of(user.id):
+            made = await self._store.create(RoomId(self._new_id()), kind, name, founders, self._quotas)
         if made is None:
             raise errors.UserNotFound
         room, is_new = made
@@ -146,7 +152,8 @@ class Rooms:
             policy.join(*_seen(locked), banned=locked is not None and locked.is_banned)
             assert locked is not None  # join() refused
             if locked.actor_role is None:
-                event = await locked.put(policy.role_of_newcomer(await locked.count_owners()))
+                with _quota_of(user):
+                    event = await locked.put(policy.role_of_newcomer(await locked.count_owners()), self._quotas)
         if event is not None:
             self._feeds.committed(key, [event])
         found = await self._get(user, key)
@@ -184,7 +191,8 @@ class Rooms:
             if locked.is_banned:
                 raise errors.Banned
             if locked.user_role is None:
-                event = await locked.put(role)
+                with _quota_of(actor):
+                    event = await locked.put(role, self._quotas)
         if event is not None:
             self._feeds.committed(key, [event])
             await self._announce(key, [whom])
@@ -201,7 +209,8 @@ class Rooms:
             policy.change_role(kind, actor_role, current, role, owners)
             assert locked is not None  # change_role() refused
             if current is not role:
-                event = await locked.put(role)
+                with _quota_of(actor):
+                    event = await locked.put(role, self._quotas)
         if event is not None:
             self._feeds.committed(key, [event])
         return await self._member(key, whom)
@@ -371,6 +380,16 @@ class Rooms:
         last = events[-1].seq if events else 0
         has_more = len(page.events) > limit or 0 < last < found.head_seq
         return EventPage([encode_event(event) for event in events], max(found.head_seq, last), has_more)
+
+
+@contextlib.contextmanager
+def _quota_of(actor: UserId) -> Iterator[None]:
+    try:
+        yield
+    except Full as full:
+        if full.user == actor:
+            raise errors.QuotaExceeded("You have as many rooms as one user may have.") from full
+        raise errors.QuotaExceeded("One of these users has as many rooms as one user may have.") from full
 
 
 def _seen(locked: LockedRoom | None) -> tuple[RoomKind | None, Role | None]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from realtime.store.pool import Database
 
 _SQL = queries.load("rooms")
+_NEVER = 1 << 62
 NIL = "00000000-0000-0000-0000-000000000000"
 
 
@@ -34,6 +35,26 @@ class Access:
     role: Role | None
     epoch: str = ""
     restored_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How many rooms a user is a member of, and owns, at most."""
+
+    rooms: int = 10_000
+    owned: int = 2_000
+
+
+class Full(Exception):
+    """A user has as many rooms as one user may have.
+
+    Args:
+        user: Who.
+    """
+
+    def __init__(self, user: UserId) -> None:
+        super().__init__()
+        self.user = user
 
 
 class LockedRoom:
@@ -74,8 +95,11 @@ class LockedRoom:
         """Tell whether there is an account of the user concerned, open or disabled."""
         return await self._connection.fetchrow(_SQL.any_user, self._user) is not None
 
-    async def put(self, role: Role) -> Event:
-        """Make the user a member with this role, or change their role; number the event."""
+    async def put(self, role: Role, quotas: Quotas) -> Event:
+        """Make the user a member with this role, or change their role; number the event. Raises Full."""
+        if self.user_role is None or role is Role.OWNER:
+            joins = self.user_role is None
+            await require_space(self._connection, [self._user], quotas, joins=joins, owns=role is Role.OWNER)
         await self._connection.execute(_SQL.put_member, self._room, self._user, role.value)
         if self.user_role is None:
             return await self._append(EventKind.MEMBER_JOINED, role, 1)
@@ -114,13 +138,16 @@ class RoomStore:
         self._database = database
 
     async def create(
-        self, room: RoomId, kind: RoomKind, name: str | None, members: Sequence[tuple[UserId, Role]]
+        self, room: RoomId, kind: RoomKind, name: str | None, members: Sequence[tuple[UserId, Role]], quotas: Quotas
     ) -> tuple[RoomId, bool] | None:
         """Create a room with its founding members; they are its state at seq 0 and no events.
 
         Returns:
             The room's id and whether it was made now (a direct room of the same two is found again), or None when one
             of the members has no open account.
+
+        Raises:
+            Full: one of the members has as many rooms as one user may have.
         """
         users = [user for user, _ in members]
         direct_key = ":".join(sorted(users)) if kind is RoomKind.DIRECT else None
@@ -130,6 +157,8 @@ class RoomStore:
             made = await connection.fetchval(_SQL.insert_room, room, kind.value, name, direct_key, len(users))
             if made is None:
                 return RoomId(str(await connection.fetchval(_SQL.find_direct, direct_key))), False
+            await require_space(connection, users, quotas, joins=True, owns=False)
+            await require_space(connection, [one for one, role in members if role is Role.OWNER], quotas, joins=False, owns=True)
             await connection.execute(_SQL.insert_members, room, users, [role.value for _, role in members])
             return room, True
 
@@ -193,6 +222,18 @@ class RoomStore:
     async def heads(self, rooms: Sequence[RoomId]) -> dict[RoomId, int]:
         """Return the `head_seq` of each of these rooms, in one query."""
         return {RoomId(str(row["id"])): row["head_seq"] for row in await self._database.fetch(_SQL.heads, rooms)}
+
+
+async def require_space(connection: Any, users: Sequence[UserId], quotas: Quotas, *, joins: bool, owns: bool) -> None:
+    """Return if each of these users may have one more room. Raises Full.
+
+    Two that come at once may both be let in: the quota is for what grows without end, and not exact.
+    """
+    if not users:
+        return
+    found = await connection.fetchval(_SQL.full, users, quotas.rooms if joins else _NEVER, quotas.owned if owns else _NEVER)
+    if found is not None:
+        raise Full(UserId(str(found)))
 
 
 def _user(row: asyncpg.Record) -> User:

@@ -74,6 +74,7 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
         "rooms.insert_members": [room, [facts.stranger], ["member"]],
         "rooms.find_direct": ["a3:b3"],
         "rooms.known_users": [[user, facts.stranger]],
+        "rooms.full": [[user, facts.stranger], 3, 2],
         "rooms.get": [room, user],
         "rooms.list_mine": [user, facts.nil, 201],
         "rooms.list_public": [user, facts.nil, 201],

@@ -15,6 +15,14 @@ SELECT id FROM rooms WHERE direct_key = $1
 -- name: known_users
 SELECT count(*) AS known FROM users WHERE id = ANY ($1::uuid[]) AND disabled_at IS NULL
 
+-- name: full
+-- One of these users who is a member of $2 rooms or more, or owns $3; no row: there is none.
+SELECT w.id
+FROM unnest($1::uuid[]) AS w (id)
+WHERE EXISTS (SELECT FROM members m WHERE m.user_id = w.id OFFSET $2::bigint - 1 LIMIT 1)
+   OR EXISTS (SELECT FROM members m WHERE m.user_id = w.id AND m.role = 'owner' OFFSET $3::bigint - 1 LIMIT 1)
+LIMIT 1
+
 -- name: get
 -- One room as a user sees it.
 SELECT r.id, r.kind, r.name, r.head_seq, r.last_event_at, r.created_at, r.member_count, m.role,

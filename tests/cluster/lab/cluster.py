@@ -35,6 +35,9 @@ TOKEN_S = 900
 _GENEROUS = {
     "send_rate": 100_000,
     "send_burst": 100_000,
+    "send_bytes_per_day": 1 << 50,
+    "rejoins_burst": 100_000,
+    "changes_burst": 100_000,
     "connections_per_user": 1000,
     "connections_per_address": 100_000,
     "request_rate": 100_000,

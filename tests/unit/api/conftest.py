@@ -17,6 +17,7 @@ from realtime import errors
 from realtime.api.app import mount
 from realtime.api.ports import Services
 from realtime.api.probes import Readers
+from realtime.budgets import Budget
 from realtime.contract import rest
 from realtime.contract.events import encode_event
 from realtime.model import (
@@ -100,6 +101,7 @@ class Fake:
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     observed: list[tuple[str, str, int]] = field(default_factory=list)
+    charged: list[tuple[Budget, UserId, str | None, int]] = field(default_factory=list)
     fails: Exception | None = None
     token_fails: errors.RealtimeError | None = None
     made: bool = True
@@ -277,7 +279,13 @@ class Fake:
     async def health(self) -> rest.Health:
         return await self.ready() if self.ready else rest.Health(status="ok", checks={"store": "ok"})
 
-    def admit_send(self, user: UserId) -> None:
+    def charge(self, budget: Budget, user: UserId, room: str | None = None, tokens: int = 1) -> None:
+        self.charged.append((budget, user, room, tokens))
+
+    def give_back(self, budget: Budget, user: UserId) -> None:
+        self.charged.append((budget, user, None, -1))
+
+    def admit_send(self, user: UserId, body: str | None) -> None:
         self._called("admit_send", user)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -300,7 +308,7 @@ class Fake:
             health=self.health,
             metrics=self.metrics,
             status=self.status,
-            admit_send=self.admit_send,
+            budgets=self,
             observe=self.observe,
         )
 

@@ -125,7 +125,7 @@ class Services:
             raise errors.TokenInvalid
         return self.tokens[token]
 
-    def admit_send(self, user: UserId) -> None:
+    def admit_send(self, user: UserId, body: str | None) -> None:
         if self.send_refusal is not None:
             raise self.send_refusal
 
