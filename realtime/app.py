@@ -256,7 +256,7 @@ class Node:
         per_address = Buckets(asked_per_s, 2 * asked_per_s)
         self.gate = Gate(address, per_address, config.unread_limit_bytes, problems.answer, lambda request: request.get(USER))
         self.web = web.Application(middlewares=[self.gate.middleware()])
-        self.web.add_routes(self.siblings.routes(self.gateway.engine.config.path) if self.siblings else self.gateway.routes())
+        self.web.add_routes(self.siblings.routes(self.gateway.engine.config.paths) if self.siblings else self.gateway.routes())
         services = Services(
             accounts=self.accounts,
             administration=self.administration,
@@ -277,6 +277,7 @@ class Node:
             readers=Readers(config.scrapers, config.metrics_token, config.proxies),
             max_body_bytes=config.max_packet_bytes,
             static=_WEB,
+            base_path=config.base_path,
         )
         metrics.built(migrate.files()[-1][0].removesuffix(".sql"))
         metrics.read(metrics.connections, lambda: len(self.hub))
@@ -458,6 +459,7 @@ def gateway_config(config: Config, place: Place | None = None) -> GatewayConfig:
         stall_s=config.stall_s,
         max_packet_bytes=config.max_packet_bytes,
         max_head_bytes=config.max_head_bytes,
+        base_path=config.base_path,
         unsent_limit_bytes=config.unsent_limit_bytes,
         units_per_s=config.frame_rate,
         admission=AdmissionLimits(config.connections_per_address, config.connections_per_node, config.connect_rate),

@@ -22,6 +22,8 @@ PACKET_BYTES = 1 << 17
 of 1,000 rooms is 126,000."""
 UNSENT_BYTES = 1 << 19
 """The answer to that subscription, and a window of catching up (`rooms.catch_up`) behind it."""
+_SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9._~-]+").fullmatch
+_OWN_PATHS = {"api", "assets", "healthz", "metrics", "readyz", "socket.io"}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^/?#@]*)([^?#]*)", re.DOTALL)
 """Scheme, user and password, hosts (a cluster has several), path. Up to the last @, so that no part of a password is shown."""
 
@@ -130,6 +132,9 @@ class Config:
     )
     resume_max_events: int = _setting(1000, "missed events a subscription brings; more: `reset`", at_least=1)
     extensions: str = _setting("", "functions that add Socket.IO namespaces, as module:function, joined by commas")
+    base_path: str = _setting(
+        "", "path below which a proxy serves everything without taking it off, such as /chat; the root is served too"
+    )
     cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")
     trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
     metrics_networks: str = _setting("", "networks that may read /metrics without a token, joined by commas; empty: none", "CIDR")
@@ -176,6 +181,8 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
     for key, given in flags.items():
         if given is not None:
             values[key] = _parse(fields[key], given, "--" + key.replace("_", "-"))
+    if "base_path" in values:
+        values["base_path"] = values["base_path"].rstrip("/")
     config = Config(**values)
     for name, property_ in (("trusted_proxies", "proxies"), ("metrics_networks", "scrapers"), ("cors_origins", "origins")):
         try:
@@ -186,7 +193,14 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
         raise ConfigError(f"{PREFIX}NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs.")
     if 0 < len(config.metrics_token) < TOKEN_CHARS:
         raise ConfigError(f"{PREFIX}METRICS_TOKEN is at least {TOKEN_CHARS} characters long; `openssl rand -hex 32` makes one.")
+    if config.base_path and not _is_base_path(config.base_path):
+        raise ConfigError(f"{PREFIX}BASE_PATH is a path such as /chat, of letters, digits and ._~-, and none of our own paths.")
     return config
+
+
+def _is_base_path(text: str) -> bool:
+    first, *others = text.split("/")
+    return not first and bool(others) and all(map(_SEGMENT, others)) and others[0] not in _OWN_PATHS
 
 
 def describe(config: Config) -> Iterator[tuple[str, str, str, str, str]]:

@@ -35,6 +35,7 @@ def mount(
     readers: probes.Readers,
     max_body_bytes: int,
     static: pathlib.Path | None,
+    base_path: str = "",
 ) -> None:
     """Route everything but the socket.
 
@@ -49,8 +50,9 @@ def mount(
         readers: Who may read the metrics.
         max_body_bytes: How long the body of a request may be.
         static: The folder of the built browser client.
+        base_path: Everything is served below this path too, for proxies that leave it in; such as `/chat`.
     """
-    edge = Edge(app, cors_origins, services.observe, trusted)
+    edge = Edge(app, cors_origins, services.observe, trusted, base_path)
     by_path: dict[str, dict[str, Handler]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = operation(route, services, trusted, max_body_bytes)
@@ -61,6 +63,8 @@ def mount(
     edge.add("/metrics", {"GET": probes.metrics(services, readers)})
     _add_documents(edge)
     add_site(edge, static)
+    if base_path:
+        edge.add_alias(base_path)
     edge.add_fallback()
 
 

@@ -53,10 +53,13 @@ def document() -> dict[str, Any]:
         "servers": {
             "node": {
                 "host": "{host}",
-                "pathname": "/socket.io/",
+                "pathname": "{base}/socket.io/",
                 "protocol": "ws",
                 "description": "Any node, or the load balancer before them; `wss` behind TLS.",
-                "variables": {"host": {"default": "127.0.0.1:8000", "description": "Host and port."}},
+                "variables": {
+                    "host": {"default": "127.0.0.1:8000", "description": "Host and port."},
+                    "base": {"default": "", "description": "The path below which a proxy serves Realtime, such as `/chat`."},
+                },
             }
         },
         "channels": {

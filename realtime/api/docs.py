@@ -34,8 +34,8 @@ def page(rest: dict[str, Any], live: dict[str, Any]) -> str:
     ]
     head = join(
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html('<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/api/docs.css">'),
-        Html('<link rel="icon" href="/favicon.svg" type="image/svg+xml">'),
+        Html('<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="docs.css">'),
+        Html('<link rel="icon" href="../favicon.svg" type="image/svg+xml">'),
         tag("title", "Realtime: documentation"),
     )
     body = join(
@@ -54,12 +54,12 @@ def page(rest: dict[str, Any], live: dict[str, Any]) -> str:
 def _banner(rest: dict[str, Any]) -> Html:
     return tag(
         "header",
-        tag("h1", tag("a", "Realtime", href="/"), " ", tag("span", rest["info"]["version"], class_="version")),
+        tag("h1", tag("a", "Realtime", href="../"), " ", tag("span", rest["info"]["version"], class_="version")),
         tag(
             "p",
-            tag("a", "OpenAPI", href="/api/openapi.json"),
-            tag("a", "AsyncAPI", href="/api/asyncapi.json"),
-            tag("a", "Health", href="/readyz"),
+            tag("a", "OpenAPI", href="openapi.json"),
+            tag("a", "AsyncAPI", href="asyncapi.json"),
+            tag("a", "Health", href="../readyz"),
             class_="links",
         ),
     )

@@ -44,12 +44,19 @@ class Edge:
         observe: Called after each request with (method, route, status, seconds). Methods that nobody defined are
             counted as OTHER and unknown paths as `UNMATCHED`: clients must not be able to make labels.
         trusted: The proxies whose X-Request-Id is believed.
+        base_path: Everything is served below this path as well as at the root.
     """
 
     def __init__(
-        self, app: web.Application, cors_origins: Sequence[str], observe: Observe, trusted: Sequence[Network] = ()
+        self,
+        app: web.Application,
+        cors_origins: Sequence[str],
+        observe: Observe,
+        trusted: Sequence[Network] = (),
+        base_path: str = "",
     ) -> None:
         self._app = app
+        self._bases = dict.fromkeys(("", base_path))
         self._trusted = trusted
         self._cors_origins = tuple(cors_origins)
         self._observe = observe
@@ -63,8 +70,11 @@ class Edge:
             headers: Set on each answer of this path that does not set them itself.
             template: What `observe` is told; the path by default.
         """
+        for base in self._bases:
+            self._add(base + path, handlers, headers, template or path)
+
+    def _add(self, path: str, handlers: Mapping[str, Handler], headers: Mapping[str, str], name: str) -> None:
         resource = self._app.router.add_resource(path)
-        name = template or path
         for method, handler in handlers.items():
             inside = self._ring(handler, name, headers)
             resource.add_route(method, inside, expect_handler=_expect_nothing_yet)
@@ -72,6 +82,14 @@ class Edge:
                 resource.add_route("HEAD", inside, expect_handler=_expect_nothing_yet)
         other = self._ring(self._other_methods(handlers), name, headers)
         resource.add_route("*", other, expect_handler=_expect_nothing_yet)
+
+    def add_alias(self, base_path: str) -> None:
+        """Send who asks for the base path without its slash to the page, whose addresses are relative."""
+
+        async def moved(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=308, headers={"Location": base_path.rpartition("/")[2] + "/"})
+
+        self._add(base_path, {"GET": moved}, API, base_path)
 
     def add_fallback(self) -> None:
         """Answer every path that nothing else takes. The router tries the most specific path first, this one last."""
@@ -126,7 +144,7 @@ class Edge:
                 response.headers.setdefault(key, value)
             if kept is PAGE:
                 response.headers.setdefault("Content-Security-Policy", page_policy(request.headers.get("Host", "")))
-            if request.path.startswith("/api/"):
+            if name.startswith("/api/") or name is UNMATCHED:
                 for key, value in origins.answer_headers(request.headers.get("Origin"), self._cors_origins).items():
                     response.headers.setdefault(key, value)  # a preflight has said more
             return response

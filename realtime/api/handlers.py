@@ -183,7 +183,7 @@ async def create_room(call: Call[rest.CreateRoom, NoInput]) -> Reply:
     room, is_new = await call.services.rooms.create(call.user, body.kind, body.name, body.members)
     if not is_new:
         budgets.give_back(Budget.ROOMS, call.user_id)  # the room of these two was there
-    return Reply(201 if is_new else 200, Room.of(room), {"Location": f"/api/v1/rooms/{room.id}"})
+    return Reply(201 if is_new else 200, Room.of(room), {"Location": f"rooms/{room.id}"})
 
 
 async def list_rooms(call: Call[NoInput, rest.ListRooms]) -> Reply:

@@ -57,7 +57,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Realtime", "version": __version__, "description": ABOUT},
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "servers": [{"url": "/"}],
+        "servers": [{"url": ".."}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths | _probes(),
         "components": {

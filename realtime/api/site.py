@@ -30,7 +30,7 @@ NOT_BUILT = """<!doctype html>
 <title>Realtime</title>
 <h1>Realtime is running</h1>
 <p>The browser client has not been built. Run <code>make setup</code> and start again.</p>
-<p>The interfaces are open: <a href="/api/docs">documentation</a>.</p>
+<p>The interfaces are open: <a href="api/docs">documentation</a>.</p>
 </html>
 """
 

@@ -75,6 +75,7 @@ class Doorway:
         lines: HttpLines | None = None,
     ) -> None:
         self.engine = engine
+        self.paths = engine.config.paths
         self.http = http
         self._limits = limits or DoorLimits()
         self._lines = lines
@@ -189,8 +190,7 @@ class _Visitor(asyncio.Protocol):
         if transport is None:
             return
         self._doorway.went(self)
-        config = self._doorway.engine.config
-        asked = opening(self._read, config.path, config.max_head_bytes)
+        asked = opening(self._read, self._doorway.paths, self._doorway.engine.config.max_head_bytes)
         if asked is None or not self._doorway.engine.enter(transport, asked):
             http = self._doorway.http()
             transport.set_protocol(http)

@@ -54,6 +54,7 @@ class EngineConfig:
 
     Args:
         path: Of the URL.
+        base_path: Below which the path is served too.
         units_per_s: What a connection may bring in the long run (`transport.Bounds`).
         origins: Of browser pages elsewhere that may connect, as `origins.parse` returns them. Our own pages always may.
         client_address: Tells whom a request counts for, by the address of its TCP connection and what its X-Forwarded-For
@@ -63,6 +64,7 @@ class EngineConfig:
     """
 
     path: str = "/socket.io/"
+    base_path: str = ""
     ping_interval_s: float = 25.0
     ping_timeout_s: float = 20.0
     upgrade_timeout_s: float = 10.0
@@ -76,6 +78,10 @@ class EngineConfig:
     client_address: Callable[[str, str | None], str] = field(default=lambda peer, _forwarded: peer)
     sid_tag: str = ""
     keep_environ: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.path, self.base_path + self.path)))
 
 
 class EngineServer:
@@ -126,7 +132,7 @@ class EngineServer:
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return what to add to the application's router."""
-        return [web.route("*", self.config.path, self.handle)]
+        return [web.route("*", path, self.handle) for path in self.config.paths]
 
     def refuse_new(self) -> None:
         """Take no new sessions from now on."""

@@ -14,6 +14,7 @@ from realtime.gateway import engineio, websocket
 from realtime.origins import Page
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Protocol
 
     class Headers(Protocol):
@@ -41,12 +42,12 @@ class Opening(NamedTuple):
     forwarded: str | None
 
 
-def opening(data: bytes, path: str, max_bytes: int = 32768) -> Opening | None:
+def opening(data: bytes, paths: Collection[str], max_bytes: int = 32768) -> Opening | None:
     """Read an opening handshake of Engine.IO over a WebSocket.
 
     Args:
         data: All that the connection has brought.
-        path: Of the gateway's URL.
+        paths: Of the gateway's URL.
         max_bytes: That a head may have; a longer one is refused by the HTTP server.
 
     Returns:
@@ -56,7 +57,7 @@ def opening(data: bytes, path: str, max_bytes: int = 32768) -> Opening | None:
         return None
     first, *lines = data[:-4].decode("ascii").split("\r\n")
     target, query_mark, query = first[4:-9].partition("?")
-    if target != path or not query_mark or not _QUERY(query):
+    if target not in paths or not query_mark or not _QUERY(query):
         return None
     pairs = [pair.partition("=") for pair in query.split("&")]
     fields = {name: value for name, _, value in pairs}

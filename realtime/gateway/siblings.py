@@ -116,9 +116,9 @@ class Siblings:
 
     # -- out --------------------------------------------------------------------------------------
 
-    def routes(self, path: str) -> Sequence[web.RouteDef]:
+    def routes(self, paths: Sequence[str]) -> Sequence[web.RouteDef]:
         """Return what to add to the application's router in place of the gateway's own."""
-        return [web.route("*", path, self.handle)]
+        return [web.route("*", path, self.handle) for path in paths]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve a request of Engine.IO, here or, by handing its connection on, there where its session is."""

@@ -56,6 +56,10 @@ def test_the_hosts_of_a_cluster_are_shown() -> None:
             "REALTIME_DATABASE_URL is a URL such as postgresql://user@host/database or redis://host:6379/0.",
         ),
         ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/33", "REALTIME_TRUSTED_PROXIES: '10.0.0.0/33' does not appear to be"),
+        ("REALTIME_BASE_PATH", "chat", "REALTIME_BASE_PATH is a path such as /chat"),
+        ("REALTIME_BASE_PATH", "/a/../b", "REALTIME_BASE_PATH is a path such as /chat"),
+        ("REALTIME_BASE_PATH", "/api", "REALTIME_BASE_PATH is a path such as /chat"),
+        ("REALTIME_BASE_PATH", "/a?b", "REALTIME_BASE_PATH is a path such as /chat"),
         ("REALTIME_CORS_ORIGINS", "*,null", "REALTIME_CORS_ORIGINS: `*` stands for every origin already"),
         ("REALTIME_CORS_ORIGINS", "null", "REALTIME_CORS_ORIGINS: `null` is the origin of every sandboxed page"),
         ("REALTIME_CORS_ORIGINS", "https://a.example/chat", "REALTIME_CORS_ORIGINS: 'https://a.example/chat' is more than an"),
@@ -105,3 +109,7 @@ def test_a_packet_may_hold_whatever_the_contract_permits_in_whatever_form_of_jso
     for name in ("max_packet_bytes", "unsent_limit_bytes"):
         with pytest.raises(config.ConfigError, match=f"REALTIME_{name.upper()} is at least"):
             config.load({f"REALTIME_{name.upper()}": "65536"}, {})
+
+
+def test_a_base_path_may_end_with_a_slash() -> None:
+    assert [config.load({"REALTIME_BASE_PATH": text}, {}).base_path for text in ("/", "/chat/", "/a/b")] == ["", "/chat", "/a/b"]

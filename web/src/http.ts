@@ -1,7 +1,8 @@
 /** One HTTP request to the REST surface, its answer or a `Refused`. */
+import { BASE } from "./base";
 import { Refused, unanswered } from "./errors";
 
-const PREFIX = "/api/v1";
+const PREFIX = `${BASE}api/v1`;
 const TIMEOUT_MS = 15_000;
 /** An answer that has begun to come may be long, and the line slow. */
 const BODY_MS = 60_000;

@@ -332,6 +332,7 @@ def start(aiohttp_client: Any, fake: Fake) -> Start:
         static: pathlib.Path | None = None,
         scrapers: Sequence[str] = ("127.0.0.0/8",),
         scrape_token: str = "",
+        base_path: str = "",
     ) -> Client:
         app = web.Application()
         networks = [ipaddress.ip_network(one) for one in trusted]
@@ -339,7 +340,7 @@ def start(aiohttp_client: Any, fake: Fake) -> Start:
         readers = Readers([ipaddress.ip_network(one) for one in scrapers], scrape_token, networks)
         mount(
             app, services, cors_origins=cors_origins, trusted=networks, readers=readers, max_body_bytes=MAX_BODY_BYTES,
-            static=static,
+            static=static, base_path=base_path,
         )  # fmt: skip
         client: Client = await aiohttp_client(app)
         return client

@@ -28,7 +28,7 @@ def request(target: str = TARGET, *more: str, first: str = "GET {} HTTP/1.1", **
 
 
 def test_a_handshake_is_answered_as_the_rfc_says() -> None:
-    found = opening(request(), PATH)
+    found = opening(request(), (PATH,))
     assert found is not None
     assert found.head.startswith(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     assert found.head.endswith(ACCEPT)
@@ -37,7 +37,7 @@ def test_a_handshake_is_answered_as_the_rfc_says() -> None:
 
 def test_it_says_what_has_to_be_judged() -> None:
     found = opening(
-        request(Origin="https://app.example.org", Sec_Fetch_Site="cross-site", X_Forwarded_For="203.0.113.7, 10.0.0.1"), PATH
+        request(Origin="https://app.example.org", Sec_Fetch_Site="cross-site", X_Forwarded_For="203.0.113.7, 10.0.0.1"), (PATH,)
     )
     assert found is not None
     assert found[1:] == (Page("https://app.example.org", "chat.example.org", "cross-site"), "203.0.113.7, 10.0.0.1")
@@ -62,7 +62,7 @@ def test_it_says_what_has_to_be_judged() -> None:
     ids=lambda case: case[0],
 )
 def test_what_clients_write_is_read(data: tuple[str, bytes]) -> None:
-    assert opening(data[1], PATH) is not None
+    assert opening(data[1], (PATH,)) is not None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_clients_write_is_read(data: tuple[str, bytes]) -> None:
     ids=lambda case: case[0],
 )
 def test_everything_else_is_left_to_the_http_server(data: tuple[str, bytes]) -> None:
-    assert opening(data[1], PATH) is None
+    assert opening(data[1], (PATH,)) is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -124,7 +124,7 @@ def test_everything_else_is_left_to_the_http_server(data: tuple[str, bytes]) -> 
     lambda change: request()[: change[0] % len(request())] + change[1] + request()[change[0] % len(request()) :]
 ))  # fmt: skip
 def test_whatever_comes_breaks_nothing(data: bytes) -> None:
-    found = opening(data, PATH)
+    found = opening(data, (PATH,))
     assert found is None or found.head.endswith(b"\r\n\r\n")
 
 

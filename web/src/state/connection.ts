@@ -1,6 +1,8 @@
 /** The live connection: kept up for as long as somebody is signed in, one socket after the other. */
+
 import { signal } from "@preact/signals";
 import { io, type Socket } from "socket.io-client";
+import { BASE } from "../base";
 import { backoffMs } from "../core/backoff";
 import { Liveness, UNANSWERED_MS } from "../core/liveness";
 import { type Ended, next } from "../core/reconnect";
@@ -164,6 +166,7 @@ async function once(listener: Listener, stopping: AbortSignal, failed: number): 
   // browser's kept HTTP connections, which a change of the network leaves dead.
   const direct = webSocketWorks && failed % 2 === 0;
   const socket = io({
+    path: `${BASE}socket.io/`,
     auth: (send) => send({ token }),
     reconnection: false,
     forceNew: true,

@@ -1,5 +1,7 @@
 /** What is half written, per room, for as long as the tab lives, a reload included. */
-const PREFIX = "realtime.draft.";
+import { SCOPE } from "../base";
+
+const PREFIX = `${SCOPE}realtime.draft.`;
 const kept = new Map<string, string>();
 
 export function get(room: string): string {

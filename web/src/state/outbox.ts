@@ -5,7 +5,9 @@
  * a list under one key would be overwritten. The tab in which a message was written sends it; one that was left behind
  * (tab closed, browser crashed) is taken over. Two tabs that send the same message do no harm: it is stored once.
  */
+
 import { batch, signal } from "@preact/signals";
+import { SCOPE } from "../base";
 import { uuid4 } from "../core/id";
 import * as pure from "../core/outbox";
 import { asRefused } from "../errors";
@@ -27,7 +29,7 @@ let sweep: ReturnType<typeof setInterval> | undefined;
 
 export function open(user: string): void {
   me = user;
-  prefix = `realtime.outbox.${user}.`;
+  prefix = `${SCOPE}realtime.outbox.${user}.`;
   const left = storage.keys(prefix).flatMap((key) => pure.parse(storage.get(key)) ?? []);
   unsent.value = left.reduce(pure.put, [] as readonly pure.Unsent[]);
   mine = new Set(unsent.value.map((item) => item.client_id));

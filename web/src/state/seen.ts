@@ -1,5 +1,7 @@
 /** How far the person has read, kept per account on this device and shared by its tabs. */
+
 import { signal } from "@preact/signals";
+import { SCOPE } from "../base";
 import * as pure from "../core/seen";
 import type { Room } from "../wire";
 import * as storage from "./storage";
@@ -10,7 +12,7 @@ let key: string | null = null;
 let firstTime = false;
 
 export function open(user: string): void {
-  key = `realtime.seen.${user}`;
+  key = `${SCOPE}realtime.seen.${user}`;
   const stored = parse(storage.get(key));
   firstTime = stored === null;
   seen.value = stored ?? {};

@@ -3,7 +3,9 @@
  *
  * A refresh token works once, so tabs renew one at a time and always with the token that is stored at that moment.
  */
+
 import { signal } from "@preact/signals";
+import { SCOPE } from "../base";
 import { isFresh, parseStored, renewInMs } from "../core/tokens";
 import { asRefused, Refused } from "../errors";
 import { http } from "../http";
@@ -11,8 +13,8 @@ import type { Account, SignedIn } from "../wire";
 import { exclusively } from "./lock";
 import * as storage from "./storage";
 
-const KEY = "realtime.session";
-const LOCK = "realtime.refresh";
+const KEY = `${SCOPE}realtime.session`;
+const LOCK = `${SCOPE}realtime.refresh`;
 /** Other tabs' writes reach this one late, most of all after it slept; a token that was replaced would end the session. */
 const SETTLE_MS = 100;
 
