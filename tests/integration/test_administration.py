@@ -121,6 +121,8 @@ async def test_a_reset_password_works_once_and_brings_another(boss: Person, api:
 
     assert await login(PASSWORD) == "invalid_credentials"
     assert await login(made["password"]) == "password_change_required"
+    for kept in (made["password"], "password", anna.username, " " * 9):
+        assert await login(made["password"], kept) == "password_too_weak"
     assert await login(made["password"], "a password of her own") == "ok"
     assert await login(made["password"], "another one again") == "invalid_credentials"
     assert await login("a password of her own") == "ok"

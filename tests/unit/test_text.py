@@ -109,6 +109,11 @@ def test_of_control_characters_a_body_holds_tab_and_line_ends_alone_and_everythi
             text.plain(f"a{end}b")
 
 
+def test_a_message_may_hold_what_a_font_of_ones_own_shows() -> None:
+    for shown in ("\uf8ff", "\U000f0000"):
+        assert text.body(shown) == shown
+
+
 def test_blanks_of_a_name_are_trimmed_and_joined() -> None:
     assert text.name("  Anna \u00a0\u3000 Bell\u2003") == "Anna Bell"
     assert text.name("Zoe\u0308") == "Zo\u00eb"
