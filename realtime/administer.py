@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from realtime import serve
 from realtime.auth.administration import Administration
 from realtime.auth.passwords import Passwords
-from realtime.config import ConfigError
-from realtime.engines import DataDirectoryInUse
 from realtime.model import rfc3339
 from realtime.store.accounts import AccountStore
 from realtime.store.pool import Database
+from realtime.store.provision import roles
 from realtime.store.users import UserStore
 from realtime.telemetry import logs
 
@@ -29,7 +28,7 @@ async def run(config: Config, action: str, username: str) -> int:
     Running nodes know of ended sessions within 10 s: this program is not on their bus.
 
     Raises:
-        ConfigError: a server runs on the embedded PostgreSQL.
+        EngineError: the embedded PostgreSQL cannot be started or reached.
         UserNotFound, AccountDisabled, Unavailable.
     """
     logs.configure("warning", config.log_format)
@@ -53,23 +52,18 @@ async def run(config: Config, action: str, username: str) -> int:
 
 @contextlib.asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[tuple[UserStore, Administration]]:
-    try:
-        with serve.embedded(config, redis=False) as (superuser_url, _):
-            urls = await serve.migrated(config, superuser_url)
-            database = Database(urls.application, size=2)
-            await database.open()
-            passwords = Passwords(1, 1)
-            try:
-                users = UserStore(database)
-                yield users, Administration(users, AccountStore(database), passwords, lambda _sessions: None)
-            finally:
-                passwords.close()
-                await database.close()
-    except DataDirectoryInUse as error:
-        raise ConfigError(
-            f"A server (process {error.holder}) runs on the data directory {config.data_dir}: stop it for this, or let "
-            "somebody who administrates it do it over REST (/api/v1/admin)."
-        ) from error
+    with serve.postgresql(config) as (superuser_url, running):
+        # A server that runs has migrated, and may be of another release than this program.
+        urls = roles(superuser_url) if running else await serve.migrated(config, superuser_url)
+        database = Database(urls.application, size=2)
+        await database.open()
+        passwords = Passwords(1, 1)
+        try:
+            users = UserStore(database)
+            yield users, Administration(users, AccountStore(database), passwords, lambda _sessions: None)
+        finally:
+            passwords.close()
+            await database.close()
 
 
 def _line(account: Account) -> str:

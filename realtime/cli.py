@@ -1,4 +1,4 @@
-"""The command line: `realtime serve | migrate | config | admin`."""
+"""The command line: `realtime serve | migrate | config | admin | backup | restore`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import os
+import pathlib
 import signal
 import sys
 
@@ -32,16 +33,25 @@ def main(argv: list[str] | None = None) -> int:
         ("serve", "run one node, or several on one port (--workers)"),
         ("migrate", "bring the database schema up to date and stop"),
         ("config", "print every setting with its meaning, unit, default and value"),
-        ("admin", "look after accounts: administrators, disabled accounts, lost passwords"),
+        ("admin", "look after accounts: administrators, disabled accounts, lost passwords; also while the server runs"),
+        ("backup", "write the database to a new file; also while the server runs"),
+        ("restore", "restore a back-up into an empty database, with all nodes stopped"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         if name == "admin":
             _add_actions(command)
+        if name in ("backup", "restore"):
+            command.usage = f"realtime {name} FILE [SETTINGS]"
+            command.add_argument("file", metavar="FILE", type=pathlib.Path, help="the back-up")
+        if name == "restore":
+            command.add_argument("--replace", action="store_true", help="give up what the database holds")
+        values = command.add_argument_group("settings")
         for one in dataclasses.fields(config.Config):
-            command.add_argument("--" + one.name.replace("_", "-"), metavar=one.metadata["unit"] or "VALUE", help=_help(one))
+            values.add_argument("--" + one.name.replace("_", "-"), metavar=one.metadata["unit"] or "VALUE", help=_help(one))
     flags = vars(parser.parse_args(argv))
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has its own: no traceback amid the imports
     command_name, action, username = flags.pop("command"), flags.pop("action", ""), flags.pop("username", None)
+    file, replace = flags.pop("file", None), flags.pop("replace", False)
     if action not in ("", "list") and not username:
         parser.error(f"realtime admin {action} needs a username")
     try:
@@ -52,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if command_name == "admin":
             return _administer(settings, action, username or "")
+        if file is not None:
+            return _copy(command_name, settings, file, replace)
         return _run(command_name, settings)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `realtime config | head`: nobody reads on
@@ -75,10 +87,20 @@ def _administer(settings: config.Config, action: str, username: str) -> int:
     return serve.told(lambda: asyncio.run(administer.run(settings, action, username)))
 
 
+def _copy(command: str, settings: config.Config, file: pathlib.Path, replace: bool) -> int:
+    from realtime import backup, serve
+
+    if command == "backup":
+        return serve.told(lambda: backup.backup(settings, file))
+    return serve.told(lambda: backup.restore(settings, file, replace=replace))
+
+
 def _add_actions(command: argparse.ArgumentParser) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    command.epilog = "actions:\n" + "\n".join(f"  {name:16}{text}" for name, text in ADMIN_ACTIONS.items())
-    command.add_argument("action", choices=ADMIN_ACTIONS, metavar="ACTION", help="one of the actions below")
+    command.usage = "realtime admin ACTION [USERNAME] [SETTINGS]"
+    listed = "\n".join(f"  {name:16}{text}" for name, text in ADMIN_ACTIONS.items())
+    command.description = f"{command.description}\n\nactions:\n{listed}"
+    command.add_argument("action", choices=ADMIN_ACTIONS, metavar="ACTION", help="one of the actions above")
     command.add_argument("username", nargs="?", metavar="USERNAME", help="whose account; not for `list`")
 
 

@@ -131,6 +131,29 @@ def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]
         data.close()
 
 
+@contextlib.contextmanager
+def postgresql(config: Config) -> Iterator[tuple[str, bool]]:
+    """Reach PostgreSQL for a command, also while a server runs on the embedded one.
+
+    Yields:
+        The superuser's URL of the embedded PostgreSQL (empty: not embedded), and whether a server runs on it.
+
+    Raises:
+        EngineError: the embedded one cannot be started or reached.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            found, running = stack.enter_context(embedded(config, redis=False))[0], False
+        except engines.DataDirectoryInUse:
+            found, running = engines.running_dsn(data_path(config)), True
+        yield found, running
+
+
+def own_urls(config: Config) -> Urls:
+    """Return where the two roles connect on a PostgreSQL of one's own."""
+    return Urls(config.migrate_database_url or config.database_url, config.database_url)
+
+
 async def migrated(config: Config, superuser_url: str) -> Urls:
     """Return where the two roles connect, to a database whose schema is up to date.
 
@@ -148,7 +171,7 @@ async def _migrated(config: Config, superuser_url: str) -> tuple[Urls, list[str]
     if superuser_url:
         urls = await provision(superuser_url)
     else:
-        urls = Urls(config.migrate_database_url or config.database_url, config.database_url)
+        urls = own_urls(config)
     try:
         return urls, await migrations.apply(urls.owner)
     except migrations.MigrationError as error:

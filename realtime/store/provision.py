@@ -35,9 +35,9 @@ async def provision(superuser_url: str) -> Urls:
     except (asyncpg.PostgresError, OSError, TimeoutError) as error:
         raise reason(error, superuser_url) from error
     try:
-        roles = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
+        there = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
         for role in (OWNER, APPLICATION):
-            if role not in roles:
+            if role not in there:
                 await connection.execute(f"CREATE ROLE {role} LOGIN")
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", DATABASE):
             await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
@@ -45,6 +45,11 @@ async def provision(superuser_url: str) -> Urls:
         raise reason(error, superuser_url) from error
     finally:
         await connection.close()
+    return roles(superuser_url)
+
+
+def roles(superuser_url: str) -> Urls:
+    """Return where the two roles connect, of a PostgreSQL that was provisioned."""
     return Urls(_as(superuser_url, OWNER), _as(superuser_url, APPLICATION))
 
 

@@ -225,6 +225,6 @@ def test_the_embedded_database_is_changed_while_no_server_runs_on_it(
     held = DataDirectory(data)
     try:
         assert admin("list", "--data-dir", str(data)) == 2
-        assert "stop it for this, or let somebody who administrates it do it over REST" in capsys.readouterr().err
+        assert "PostgreSQL is not ready yet" in capsys.readouterr().err
     finally:
         held.close()

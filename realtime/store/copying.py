@@ -1,0 +1,66 @@
+"""What a back-up and a restore must know of a database, and the statements around a restored one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+
+from realtime.store.connecting import Connector
+from realtime.store.epoch import RENEW
+from realtime.store.starting import reason
+
+if TYPE_CHECKING:
+    from realtime.store.connections import Connection
+
+_CONNECT_S = 10.0
+_LOOK = """
+SELECT current_setting('server_version_num')::integer / 10000 AS major,
+       (SELECT count(*) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')) AS relations,
+       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'realtime') AS nodes,
+       pg_database_size(current_database()) AS size_bytes
+"""
+EMPTIED = """
+DROP SCHEMA IF EXISTS public CASCADE;
+CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+"""
+"""Removes everything that is ours, as the owner of the database."""
+RESTORED = """
+SET search_path = public, pg_temp;
+DO $$ BEGIN IF to_regprocedure('public.new_epoch()') IS NOT NULL THEN PERFORM public.new_epoch(); END IF; END $$;
+"""
+"""Begins a new epoch in what was restored: clients learn that some of what they hold may never have happened."""
+
+
+class Found(NamedTuple):
+    """A database as it is. `nodes`: connections of nodes that serve from it."""
+
+    major: int
+    relations: int
+    nodes: int
+    size_bytes: int
+
+
+async def look(url: str) -> Found:
+    """Look at a database. Raises CannotStart."""
+    return Found(**dict(await _fetch(url, _LOOK)))
+
+
+async def begin_epoch(url: str) -> None:
+    """Begin a new epoch, as the owner. Raises CannotStart."""
+    await _fetch(url, RENEW)
+
+
+async def _fetch(url: str, query: str) -> asyncpg.Record:
+    try:
+        connection: Connection = await Connector(url, {"application_name": "realtime restore"}).connect(_CONNECT_S)
+        try:
+            row = await connection.fetchrow(query)
+            assert row is not None  # a SELECT without FROM
+            return row
+        finally:
+            await connection.close(timeout=_CONNECT_S)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        raise reason(error, url) from None  # values of settings may stand in its cause
