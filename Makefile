@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FETCH := $(BIN)/python tools/fetch.py
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
 
@@ -19,27 +20,27 @@ $(VENV)/python.stamp:
 
 $(VENV)/runtime.stamp: $(VENV)/python.stamp requirements/runtime.txt
 	@echo "Installing what the server needs (the first time only) ..."
-	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/runtime.txt
+	@$(FETCH) $(BIN)/pip install -q --require-hashes --no-deps -r requirements/runtime.txt
 	@$(BIN)/python tools/link_package.py && touch $@
 
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 	@echo "Installing what the tests need (the first time only) ..."
-	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/dev.txt && touch $@
+	@$(FETCH) $(BIN)/pip install -q --require-hashes --no-deps -r requirements/dev.txt && touch $@
 
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp requirements/bench.txt
 	@echo "Installing what the benchmarks need (the first time only) ..."
-	@$(BIN)/pip install -q --require-hashes --no-deps -r requirements/bench.txt && touch $@
+	@$(FETCH) $(BIN)/pip install -q --require-hashes --no-deps -r requirements/bench.txt && touch $@
 
 build/audit/tools.stamp: $(VENV)/python.stamp requirements/audit.txt
 	@echo "Installing what looks into the dependencies (the first time only) ..."
-	@$(PYTHON) -m venv build/audit && build/audit/bin/pip install -q --require-hashes --no-deps -r requirements/audit.txt && touch $@
+	@$(PYTHON) -m venv build/audit && $(FETCH) build/audit/bin/pip install -q --require-hashes --no-deps -r requirements/audit.txt && touch $@
 
 web/node_modules/.stamp: web/package-lock.json | $(VENV)/runtime.stamp
 	@echo "Fetching what builds the browser client (the first time only) ..."
-	@cd web && ../$(BIN)/npm ci --silent --no-audit --no-fund && touch node_modules/.stamp
+	@cd web && ../$(BIN)/python ../tools/fetch.py ../$(BIN)/npm ci --silent --no-audit --no-fund && touch node_modules/.stamp
 
 realtime/web/index.html: web/node_modules/.stamp $(WEB_SOURCES)
-	@cd web && ../$(BIN)/npm run --silent build && touch ../$@
+	@cd web && ../$(BIN)/npm run --silent build -- --logLevel warn && touch ../$@
 
 setup: $(VENV)/runtime.stamp realtime/web/index.html ## make the environment in .venv and build the browser client
 
