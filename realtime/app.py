@@ -52,12 +52,14 @@ from realtime.rooms.bus import Bus
 from realtime.rooms.feeds import Feeds
 from realtime.rooms.feeds import Settings as FeedSettings
 from realtime.rooms.frames import EventCodec
+from realtime.rooms.people import People
 from realtime.rooms.service import Rooms
 from realtime.rooms.writer import Writer
 from realtime.status import SAMPLE_S, Board, Reading
 from realtime.store import migrate
 from realtime.store.accounts import AccountStore
 from realtime.store.events import NO_APPEND, EventStore
+from realtime.store.people import PeopleStore
 from realtime.store.pool import Database
 from realtime.store.presence import PresenceStore
 from realtime.store.rooms import Quotas, RoomStore
@@ -260,6 +262,7 @@ class Node:
         services = Services(
             accounts=self.accounts,
             administration=self.administration,
+            people=People(PeopleStore(self.database)),
             presence=self.presence,
             rooms=self.rooms,
             users=users,

@@ -175,6 +175,11 @@ class BanNotFound(RealtimeError):
     default = "This user is not banned from the room."
 
 
+class BlockNotFound(RealtimeError):
+    code, status = "block_not_found", 404
+    default = "You do not block this user."
+
+
 class MessageNotFound(RealtimeError):
     code, status = "message_not_found", 404
     default = "There is no message with this seq in the room, or it was deleted."
@@ -193,6 +198,16 @@ class NotSubscribed(RealtimeError):
 class Banned(RealtimeError):
     code, status = "banned", 403
     default = "This user is banned from the room, until an admin or owner of it lifts the ban."
+
+
+class NotAddable(RealtimeError):
+    code, status = "not_addable", 403
+    default = "One of these users does not want to be added by you."
+
+
+class RoomClosed(RealtimeError):
+    code, status = "room_closed", 403
+    default = "This direct room is closed to you: nothing new is written in it."
 
 
 class Forbidden(RealtimeError):

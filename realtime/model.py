@@ -61,6 +61,15 @@ class Role(enum.StrEnum):
     MEMBER = "member"
 
 
+class MayAdd(enum.StrEnum):
+    """Who may make a user a member of a room, a direct room too."""
+
+    EVERYBODY = "everybody"
+    SHARED_ROOMS = "shared_rooms"
+    """Members of a room that the user is a member of."""
+    NOBODY = "nobody"
+
+
 class EventKind(enum.StrEnum):
     """Everything that takes a room's next `seq`. The value is the Socket.IO event name."""
 
@@ -174,6 +183,14 @@ class Ban:
 
     user: User
     actor: UserId
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Somebody whom a user blocks."""
+
+    user: User
     at: datetime
 
 

@@ -9,7 +9,7 @@ import msgspec
 from realtime.api.route import Call, NoInput, Reply
 from realtime.budgets import Budget
 from realtime.contract import rest
-from realtime.contract.types import Account, Answer, Ban, Member, OwnPresence, Room, User, time
+from realtime.contract.types import Account, Answer, Ban, Block, Member, OwnPresence, Room, User, time
 from realtime.errors import InvalidRequest
 from realtime.model import RoomKind, UserId, is_uuid
 
@@ -114,6 +114,34 @@ async def find_users(call: Call[NoInput, rest.FindUsers]) -> Reply:
     return Reply(200, rest.Users(users=[User.of(user) for user in found]))
 
 
+async def list_blocks(call: Call[NoInput, rest.ListMembers]) -> Reply:
+    blocks, has_more = await call.services.people.blocks(call.user_id, call.query.after, call.query.limit)
+    return Reply(200, rest.Blocks(blocks=[Block.of(block) for block in blocks], has_more=has_more))
+
+
+async def get_block(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, Block.of(await call.services.people.get_block(call.user_id, call.path["user"])))
+
+
+async def block(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.people.block(call.user_id, call.path["user"])
+    return Reply(204)
+
+
+async def unblock(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.people.unblock(call.user_id, call.path["user"])
+    return Reply(204)
+
+
+async def settings(call: Call[NoInput, NoInput]) -> Reply:
+    return Reply(200, rest.Settings(may_add=await call.services.people.may_add(call.user_id)))
+
+
+async def change_settings(call: Call[rest.ChangeSettings, NoInput]) -> Reply:
+    await call.services.people.set_may_add(call.user_id, call.body.may_add)
+    return Reply(200, rest.Settings(may_add=call.body.may_add))
+
+
 def _signed_in(made: SignedIn) -> rest.SignedIn:
     return rest.SignedIn(
         user=_account(made.user, made.is_admin),
@@ -202,6 +230,16 @@ async def join_room(call: Call[NoInput, NoInput]) -> Reply:
 
 async def leave_room(call: Call[NoInput, NoInput]) -> Reply:
     await call.services.rooms.leave(call.user_id, call.room)
+    return Reply(204)
+
+
+async def close_room(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.rooms.close(call.user_id, call.room, closed=True)
+    return Reply(204)
+
+
+async def reopen_room(call: Call[NoInput, NoInput]) -> Reply:
+    await call.services.rooms.close(call.user_id, call.room, closed=False)
     return Reply(204)
 
 

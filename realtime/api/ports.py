@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from realtime.model import (
         Account,
         Ban,
+        Block,
         Choice,
         Event,
+        MayAdd,
         Member,
         PresenceSetting,
         Principal,
@@ -141,6 +143,7 @@ class Rooms(Protocol):
     async def get(self, user: UserId, room: str, /) -> Room: ...
     async def join(self, user: UserId, room: str, /) -> Room: ...
     async def leave(self, user: UserId, room: str, /) -> None: ...
+    async def close(self, user: UserId, room: str, /, *, closed: bool) -> None: ...
     async def members(self, user: UserId, room: str, after: str | None, limit: int, /) -> tuple[list[Member], bool]: ...
     async def add_member(self, actor: UserId, room: str, user: str, role: Role, /) -> tuple[Member, bool]: ...
     async def change_role(self, actor: UserId, room: str, user: str, role: Role, /) -> Member: ...
@@ -156,6 +159,17 @@ class Rooms(Protocol):
         self, user: UserId, room: str, before: int | None, after: int | None, around: int | None, limit: int, /
     ) -> MessagePage: ...
     async def events(self, user: UserId, room: str, since: int, limit: int, /) -> EventPage: ...
+
+
+class People(Protocol):
+    """What users want of others."""
+
+    async def block(self, user: UserId, blocked: str, /) -> None: ...
+    async def unblock(self, user: UserId, blocked: str, /) -> None: ...
+    async def get_block(self, user: UserId, blocked: str, /) -> Block: ...
+    async def blocks(self, user: UserId, after: str | None, limit: int, /) -> tuple[list[Block], bool]: ...
+    async def may_add(self, user: UserId, /) -> MayAdd: ...
+    async def set_may_add(self, user: UserId, may_add: MayAdd, /) -> None: ...
 
 
 class Presence(Protocol):
@@ -187,7 +201,7 @@ class Services:
     """Everything the routes call.
 
     Args:
-        accounts, administration, presence, rooms, users: The services.
+        accounts, administration, people, presence, rooms, users: The services.
         health: Tells whether this node can serve; bounded by the caller to `READY_TIMEOUT_S`.
         metrics: Returns the page for Prometheus and its content type.
         status: Tells how all nodes are.
@@ -197,6 +211,7 @@ class Services:
 
     accounts: Accounts
     administration: Administration
+    people: People
     presence: Presence
     rooms: Rooms
     users: Users

@@ -9,13 +9,13 @@ from realtime.api import handlers
 from realtime.api.route import Auth, Route
 from realtime.budgets import Budget
 from realtime.contract import rest
-from realtime.contract.types import Account, Ban, Member, OwnPresence, Room
+from realtime.contract.types import Account, Ban, Block, Member, OwnPresence, Room
 
 PREFIX = "/api/v1"
 
 _ROOM = (errors.RoomNotFound,)
 _MODERATE = (*_ROOM, errors.NotAMember, errors.Forbidden, errors.DirectRoomFixed)
-_WRITE = (errors.RoomNotFound, errors.NotAMember, errors.RateLimited, errors.ClientIdConflict)
+_WRITE = (errors.RoomNotFound, errors.NotAMember, errors.RateLimited, errors.ClientIdConflict, errors.RoomClosed)
 
 ROUTES: tuple[Route[Any, Any], ...] = (
     Route(
@@ -134,6 +134,68 @@ ROUTES: tuple[Route[Any, Any], ...] = (
     ),
     Route(
         method="GET",
+        path=f"{PREFIX}/me/settings",
+        name="settings",
+        tag="Users",
+        summary="Tell what one wants of others.",
+        handler=handlers.settings,
+        answers={200: rest.Settings},
+    ),
+    Route(
+        method="PATCH",
+        path=f"{PREFIX}/me/settings",
+        name="change_settings",
+        budget=Budget.SETTINGS,
+        tag="Users",
+        summary="Choose who may add one to rooms.",
+        handler=handlers.change_settings,
+        body=rest.ChangeSettings,
+        answers={200: rest.Settings},
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/me/blocks",
+        name="list_blocks",
+        tag="Users",
+        summary="List whom one blocks.",
+        handler=handlers.list_blocks,
+        query=rest.ListMembers,
+        answers={200: rest.Blocks},
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/me/blocks/{{user}}",
+        name="get_block",
+        tag="Users",
+        summary="Tell whether one blocks a user.",
+        handler=handlers.get_block,
+        answers={200: Block},
+        errors=(errors.UserNotFound, errors.BlockNotFound),
+    ),
+    Route(
+        method="PUT",
+        path=f"{PREFIX}/me/blocks/{{user}}",
+        name="block",
+        budget=Budget.SETTINGS,
+        tag="Users",
+        summary="Block a user: they add one to no room, and write in the direct room of the two no more. They are not told.",
+        handler=handlers.block,
+        answers={204: None},
+        errors=(errors.UserNotFound, errors.QuotaExceeded),
+    ),
+    Route(
+        method="DELETE",
+        path=f"{PREFIX}/me/blocks/{{user}}",
+        name="unblock",
+        budget=Budget.SETTINGS,
+        tag="Users",
+        summary="Lift a block.",
+        handler=handlers.unblock,
+        answers={204: None},
+        errors=(errors.UserNotFound, errors.BlockNotFound),
+    ),
+    Route(
+        method="GET",
         path=f"{PREFIX}/users",
         name="find_users",
         tag="Users",
@@ -152,7 +214,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         handler=handlers.create_room,
         body=rest.CreateRoom,
         answers={201: Room, 200: Room},
-        errors=(errors.UserNotFound,),
+        errors=(errors.UserNotFound, errors.NotAddable),
     ),
     Route(
         method="GET",
@@ -197,6 +259,28 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         errors=(*_ROOM, errors.NotAMember, errors.LastOwner, errors.DirectRoomFixed),
     ),
     Route(
+        method="PUT",
+        path=f"{PREFIX}/rooms/{{room}}/closed",
+        name="close_room",
+        budget=Budget.MODERATION,
+        tag="Rooms",
+        summary="Close a direct room: nobody writes in it until one opens it again. Its history stays.",
+        handler=handlers.close_room,
+        answers={204: None},
+        errors=_ROOM,
+    ),
+    Route(
+        method="DELETE",
+        path=f"{PREFIX}/rooms/{{room}}/closed",
+        name="reopen_room",
+        budget=Budget.MODERATION,
+        tag="Rooms",
+        summary="Open a direct room that one has closed. It stays closed while the other one has closed it.",
+        handler=handlers.reopen_room,
+        answers={204: None},
+        errors=_ROOM,
+    ),
+    Route(
         method="GET",
         path=f"{PREFIX}/rooms/{{room}}/members",
         name="list_members",
@@ -217,7 +301,15 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         handler=handlers.add_member,
         body=rest.AddMember,
         answers={201: Member, 200: Member},
-        errors=(*_ROOM, errors.UserNotFound, errors.NotAMember, errors.Banned, errors.Forbidden, errors.DirectRoomFixed),
+        errors=(
+            *_ROOM,
+            errors.UserNotFound,
+            errors.NotAMember,
+            errors.Banned,
+            errors.Forbidden,
+            errors.DirectRoomFixed,
+            errors.NotAddable,
+        ),
     ),
     Route(
         method="PATCH",

@@ -15,6 +15,7 @@ from realtime.contract.types import (
     Account,
     Answer,
     Ban,
+    Block,
     Body,
     ClientId,
     DisplayName,
@@ -187,6 +188,25 @@ class Bans(Answer):
 
     bans: list[Ban]
     has_more: HasMore = msgspec.field(default_factory=lambda: False)
+
+
+class Blocks(Answer):
+    """Ascending by user id."""
+
+    blocks: list[Block]
+    has_more: HasMore = msgspec.field(default_factory=lambda: False)
+
+
+class Settings(Answer):
+    """What one wants of others. `may_add`: who may make one a member of a room, a direct room too; `shared_rooms`: members of a
+    room that one is a member of.
+    """
+
+    may_add: model.MayAdd
+
+
+class ChangeSettings(Request):
+    may_add: model.MayAdd
 
 
 class FindUsers(Request):

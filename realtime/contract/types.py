@@ -264,6 +264,17 @@ class Ban(Answer):
         return cls(user=User.of(ban.user), by=ban.actor, at=time(ban.at))
 
 
+class Block(Answer):
+    """A user whom one blocks."""
+
+    user: User
+    at: Time
+
+    @classmethod
+    def of(cls, block: model.Block) -> Block:
+        return cls(user=User.of(block.user), at=time(block.at))
+
+
 class OwnPresence(Answer):
     """What one chose to show, on all devices. `invisible`: for everybody else the same as not being there."""
 

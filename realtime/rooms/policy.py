@@ -7,8 +7,18 @@ exist. Authorship of messages is decided in `append_batch` (SQL), under the row 
 
 from __future__ import annotations
 
-from realtime.errors import Banned, DirectRoomFixed, Forbidden, LastOwner, MemberNotFound, NotAMember, RoomNotFound
-from realtime.model import Role, RoomKind
+from realtime.errors import (
+    Banned,
+    DirectRoomFixed,
+    Forbidden,
+    InvalidRequest,
+    LastOwner,
+    MemberNotFound,
+    NotAddable,
+    NotAMember,
+    RoomNotFound,
+)
+from realtime.model import MayAdd, Role, RoomKind
 
 _RANK = {Role.MEMBER: 0, Role.ADMIN: 1, Role.OWNER: 2}
 
@@ -51,6 +61,25 @@ def leave(kind: RoomKind | None, role: Role | None, owners: int, members_left: b
         raise DirectRoomFixed
     if role is Role.OWNER and owners < 2 and members_left:
         raise LastOwner
+
+
+def be_added(may_add: MayAdd, *, blocks: bool, shares: bool) -> None:
+    """Does a user let somebody make them a member? Which of the reasons it was is not told.
+
+    Args:
+        may_add: Whom they let.
+        blocks: Whether they block who would add them.
+        shares: Whether both are members of one room.
+    """
+    if blocks or may_add is MayAdd.NOBODY or (may_add is MayAdd.SHARED_ROOMS and not shares):
+        raise NotAddable
+
+
+def close(kind: RoomKind | None, role: Role | None) -> None:
+    """May they close the room, or open it again? Either of the two of a direct room."""
+    read(kind, role)
+    if kind is not RoomKind.DIRECT:
+        raise InvalidRequest("Only direct rooms are closed: leave the others.")
 
 
 def add(kind: RoomKind | None, actor: Role | None, new: Role) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from realtime.rooms.feeds import Feeds
     from realtime.store.events import EventStore
-    from realtime.store.rooms import LockedRoom, Quotas, RoomStore
+    from realtime.store.rooms import LockedRoom, Quotas, RoomStore, Willing
 
 
 PAGE_BYTES = 1 << 19
@@ -92,6 +92,8 @@ class Rooms:
         Raises:
             InvalidRequest: a direct room needs exactly one other member and no name.
             UserNotFound: one of the members has no account.
+            NotAddable: one of them does not let this user add them.
+            QuotaExceeded: one of them has as many rooms as one user may have.
         """
         others = [UserId(member) for member in dict.fromkeys(members) if member != user.id]
         if not all(is_uuid(other) for other in others):
@@ -104,7 +106,7 @@ class Rooms:
                 raise errors.InvalidRequest("A direct room has no name of its own.", field="$.name")
             founders = [(one, Role.MEMBER) for one, _ in founders]
         with _quota_of(user.id):
-            made = await self._store.create(RoomId(self._new_id()), kind, name, founders, self._quotas)
+            made = await self._store.create(RoomId(self._new_id()), kind, name, founders, self._quotas, _judge)
         if made is None:
             raise errors.UserNotFound
         room, is_new = made
@@ -173,6 +175,13 @@ class Rooms:
             event = await locked.delete()
         self._departed(key, user, event, "left")
 
+    async def close(self, user: UserId, room: str, *, closed: bool) -> None:
+        """Close a direct room: nobody writes in it until the same user opens it again. Its history stays."""
+        async with self._store.locked(_room_id(room), user, user) as locked:
+            policy.close(*_seen(locked))
+            assert locked is not None  # close() refused
+            await locked.close(closed=closed)
+
     async def members(self, user: UserId, room: str, after: str | None, limit: int) -> tuple[list[Member], bool]:
         """List members by ascending user id, behind `after`. Returns at most `limit`, and whether there are more."""
         found = await self._readable(user, room)
@@ -191,6 +200,7 @@ class Rooms:
             if locked.is_banned:
                 raise errors.Banned
             if locked.user_role is None:
+                _judge(await locked.willing())
                 with _quota_of(actor):
                     event = await locked.put(role, self._quotas)
         if event is not None:
@@ -390,6 +400,10 @@ def _quota_of(actor: UserId) -> Iterator[None]:
         if full.user == actor:
             raise errors.QuotaExceeded("You have as many rooms as one user may have.") from full
         raise errors.QuotaExceeded("One of these users has as many rooms as one user may have.") from full
+
+
+def _judge(willing: Willing) -> None:
+    policy.be_added(willing.may_add, blocks=willing.blocks, shares=willing.shares)
 
 
 def _seen(locked: LockedRoom | None) -> tuple[RoomKind | None, Role | None]:

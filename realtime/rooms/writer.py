@@ -42,6 +42,7 @@ _REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
     Outcome.MESSAGE_NOT_FOUND: errors.MessageNotFound,
     Outcome.FORBIDDEN: errors.Forbidden,
     Outcome.TOO_MANY_EDITS: errors.TooManyEdits,
+    Outcome.ROOM_CLOSED: errors.RoomClosed,
 }
 
 

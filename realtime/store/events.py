@@ -43,6 +43,7 @@ class Outcome(enum.StrEnum):
     MESSAGE_NOT_FOUND = "message_not_found"
     FORBIDDEN = "forbidden"
     TOO_MANY_EDITS = "too_many_edits"
+    ROOM_CLOSED = "room_closed"
 
 
 class Entry(msgspec.Struct):

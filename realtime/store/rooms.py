@@ -6,17 +6,18 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from realtime.model import Ban, Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId
+from realtime.model import Ban, Event, EventKind, MayAdd, Member, Role, Room, RoomId, RoomKind, User, UserId
 from realtime.store import queries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     import asyncpg
 
     from realtime.store.pool import Database
 
 _SQL = queries.load("rooms")
+_PEOPLE = queries.load("people")
 _NEVER = 1 << 62
 NIL = "00000000-0000-0000-0000-000000000000"
 
@@ -43,6 +44,21 @@ class Quotas:
 
     rooms: int = 10_000
     owned: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Willing:
+    """What a user wants of somebody who would add them.
+
+    Args:
+        may_add: Whom they let.
+        blocks: Whether they block that one.
+        shares: Whether both are members of one room; looked up where it matters.
+    """
+
+    may_add: MayAdd
+    blocks: bool
+    shares: bool
 
 
 class Full(Exception):
@@ -105,6 +121,16 @@ class LockedRoom:
             return await self._append(EventKind.MEMBER_JOINED, role, 1)
         return await self._append(EventKind.MEMBER_ROLE_CHANGED, role, 0)
 
+    async def willing(self) -> Willing:
+        """Return what the user concerned wants of who asks."""
+        [found] = await _willing(self._connection, self._actor, [self._user])
+        return found
+
+    async def close(self, *, closed: bool) -> None:
+        """Close a direct room for both, or take back what the one who asks has closed."""
+        await self._connection.execute(_SQL.set_closed, self._room, self._actor, closed)
+        await self._connection.execute(_SQL.silence, self._room)
+
     async def delete(self) -> Event:
         """Take the member out; number the event."""
         await self._connection.execute(_SQL.delete_member, self._room, self._user)
@@ -138,9 +164,19 @@ class RoomStore:
         self._database = database
 
     async def create(
-        self, room: RoomId, kind: RoomKind, name: str | None, members: Sequence[tuple[UserId, Role]], quotas: Quotas
+        self,
+        room: RoomId,
+        kind: RoomKind,
+        name: str | None,
+        members: Sequence[tuple[UserId, Role]],
+        quotas: Quotas,
+        judge: Callable[[Willing], None],
     ) -> tuple[RoomId, bool] | None:
         """Create a room with its founding members; they are its state at seq 0 and no events.
+
+        Args:
+            members: Who makes it, and then the others.
+            judge: Called for each of the others; what it raises undoes everything.
 
         Returns:
             The room's id and whether it was made now (a direct room of the same two is found again), or None when one
@@ -150,16 +186,22 @@ class RoomStore:
             Full: one of the members has as many rooms as one user may have.
         """
         users = [user for user, _ in members]
-        direct_key = ":".join(sorted(users)) if kind is RoomKind.DIRECT else None
+        key = direct_key(users) if kind is RoomKind.DIRECT else None
         async with self._database.transaction() as connection:
+            if key is not None:
+                await connection.execute(_PEOPLE.pair, key)
             if await connection.fetchval(_SQL.known_users, users) != len(users):
                 return None
-            made = await connection.fetchval(_SQL.insert_room, room, kind.value, name, direct_key, len(users))
+            made = await connection.fetchval(_SQL.insert_room, room, kind.value, name, key, len(users))
             if made is None:
-                return RoomId(str(await connection.fetchval(_SQL.find_direct, direct_key))), False
+                return RoomId(str(await connection.fetchval(_SQL.find_direct, key))), False
+            for one in await _willing(connection, users[0], users[1:]):
+                judge(one)
             await require_space(connection, users, quotas, joins=True, owns=False)
             await require_space(connection, [one for one, role in members if role is Role.OWNER], quotas, joins=False, owns=True)
             await connection.execute(_SQL.insert_members, room, users, [role.value for _, role in members])
+            if key is not None:
+                await connection.execute(_SQL.silence, room)  # who makes it may block the other one
             return room, True
 
     async def get(self, room: RoomId, user: UserId) -> Room | None:
@@ -222,6 +264,18 @@ class RoomStore:
     async def heads(self, rooms: Sequence[RoomId]) -> dict[RoomId, int]:
         """Return the `head_seq` of each of these rooms, in one query."""
         return {RoomId(str(row["id"])): row["head_seq"] for row in await self._database.fetch(_SQL.heads, rooms)}
+
+
+def direct_key(users: Sequence[UserId]) -> str:
+    """Return what the direct room of two users is found by."""
+    return ":".join(sorted(users))
+
+
+async def _willing(connection: Any, actor: UserId, users: Sequence[UserId]) -> list[Willing]:
+    if not users:
+        return []
+    rows = await connection.fetch(_SQL.willing, actor, users)
+    return [Willing(MayAdd(row["may_add"]), row["blocks"], row["shares"]) for row in rows]
 
 
 async def require_space(connection: Any, users: Sequence[UserId], quotas: Quotas, *, joins: bool, owns: bool) -> None:

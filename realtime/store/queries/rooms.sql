@@ -23,6 +23,33 @@ WHERE EXISTS (SELECT FROM members m WHERE m.user_id = w.id OFFSET $2::bigint - 1
    OR EXISTS (SELECT FROM members m WHERE m.user_id = w.id AND m.role = 'owner' OFFSET $3::bigint - 1 LIMIT 1)
 LIMIT 1
 
+-- name: willing
+-- What these users want of the one who would add them.
+SELECT u.id, u.may_add,
+       EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked = $1) AS blocks,
+       u.may_add = 'shared_rooms' AND EXISTS (
+           SELECT FROM members mine
+           JOIN members theirs ON theirs.room = mine.room AND theirs.user_id = u.id
+           WHERE mine.user_id = $1
+       ) AS shares
+FROM unnest($2::uuid[]) AS w (id)
+JOIN users u ON u.id = w.id
+
+-- name: set_closed
+UPDATE members SET is_closed = $3 WHERE room = $1 AND user_id = $2
+
+-- name: silence
+-- Who may not write in a direct room: both, when one has closed it; and who is blocked by the other. Under the room's row lock.
+UPDATE members m SET is_silenced = NOT m.is_silenced
+WHERE m.room = $1 AND m.is_silenced IS DISTINCT FROM (
+    EXISTS (SELECT FROM members o WHERE o.room = $1 AND o.is_closed)
+    OR EXISTS (
+        SELECT FROM members o
+        JOIN blocks b ON b.user_id = o.user_id AND b.blocked = m.user_id
+        WHERE o.room = $1 AND o.user_id <> m.user_id
+    )
+)
+
 -- name: get
 -- One room as a user sees it.
 SELECT r.id, r.kind, r.name, r.head_seq, r.last_event_at, r.created_at, r.member_count, m.role,

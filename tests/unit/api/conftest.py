@@ -23,9 +23,11 @@ from realtime.contract.events import encode_event
 from realtime.model import (
     Account,
     Ban,
+    Block,
     Choice,
     Event,
     EventKind,
+    MayAdd,
     Member,
     PresenceSetting,
     Principal,
@@ -258,6 +260,32 @@ class Fake:
         joined = Event(ROOM, 7, EventKind.MEMBER_JOINED, BOB.id, AT, user=BOB.id, role=Role.MEMBER)
         return Log([encode_event(joined), encode_event(message(8))])
 
+    async def close(self, user: UserId, room_id: str, *, closed: bool) -> None:
+        self._called("close", user, room_id, closed)
+
+    # -- people ---------------------------------------------------------------------------------------
+
+    async def block(self, user: UserId, blocked: str) -> None:
+        self._called("block", user, blocked)
+
+    async def unblock(self, user: UserId, blocked: str) -> None:
+        self._called("unblock", user, blocked)
+
+    async def get_block(self, user: UserId, blocked: str) -> Block:
+        self._called("get_block", user, blocked)
+        return Block(BOB, AT)
+
+    async def blocks(self, user: UserId, after: str | None, limit: int) -> tuple[list[Block], bool]:
+        self._called("blocks", user, after, limit)
+        return [Block(BOB, AT)], False
+
+    async def may_add(self, user: UserId) -> MayAdd:
+        self._called("may_add", user)
+        return MayAdd.SHARED_ROOMS
+
+    async def set_may_add(self, user: UserId, may_add: MayAdd) -> None:
+        self._called("set_may_add", user, may_add)
+
     # -- users and the rest -----------------------------------------------------------------------
 
     async def find(self, ids: Sequence[UserId]) -> list[User]:
@@ -302,6 +330,7 @@ class Fake:
         return Services(
             accounts=self,
             administration=self,
+            people=self,
             presence=self,
             rooms=self,
             users=self,

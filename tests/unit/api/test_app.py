@@ -15,7 +15,7 @@ from realtime.api.probes import Readers
 from realtime.api.route import Auth
 from realtime.api.routes import ROUTES
 from realtime.contract import rest
-from realtime.model import Choice, Role, RoomKind
+from realtime.model import Choice, MayAdd, Role, RoomKind
 
 from .conftest import ADA, BOB, MAX_BODY_BYTES, ROOM, SESSION, TOKEN, Client, Fake
 
@@ -57,6 +57,14 @@ CALLS: list[tuple[str, str, Any, int, list[tuple[Any, ...]]]] = [
     ("GET", f"rooms/{ROOM}/messages?before=9", None, 200, [("messages", ADA.id, ROOM, 9, None, None, 50)]),
     ("GET", f"rooms/{ROOM}/messages?after=0&limit=200", None, 200, [("messages", ADA.id, ROOM, None, 0, None, 200)]),
     ("GET", f"rooms/{ROOM}/events?since=6", None, 200, [("events", ADA.id, ROOM, 6, 50)]),
+    ("PUT", f"rooms/{ROOM}/closed", None, 204, [("close", ADA.id, ROOM, True)]),
+    ("DELETE", f"rooms/{ROOM}/closed", None, 204, [("close", ADA.id, ROOM, False)]),
+    ("GET", "me/settings", None, 200, [("may_add", ADA.id)]),
+    ("PATCH", "me/settings", {"may_add": "nobody"}, 200, [("set_may_add", ADA.id, MayAdd.NOBODY)]),
+    ("GET", "me/blocks?limit=3", None, 200, [("blocks", ADA.id, None, 3)]),
+    ("GET", f"me/blocks/{BOB.id}", None, 200, [("get_block", ADA.id, BOB.id)]),
+    ("PUT", f"me/blocks/{BOB.id}", None, 204, [("block", ADA.id, BOB.id)]),
+    ("DELETE", f"me/blocks/{BOB.id}", None, 204, [("unblock", ADA.id, BOB.id)]),
     ("GET", "users?query=a", None, 200, [("search", "a", 100)]),
     ("GET", "me/presence", None, 200, [("setting", ADA.id)]),
     ("PATCH", "me/presence", {"status": "invisible"}, 200, [("choose", ADA.id, Choice.INVISIBLE, None, None)]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
 
 from realtime import errors
-from realtime.model import Role, RoomKind
+from realtime.model import MayAdd, Role, RoomKind
 from realtime.rooms import policy
 
 OWNER, ADMIN, MEMBER = Role.OWNER, Role.ADMIN, Role.MEMBER
@@ -155,3 +156,25 @@ def test_bans_are_seen_by_admins_and_owners() -> None:
         policy.see_bans(PUBLIC, MEMBER)
     with pytest.raises(errors.NotAMember):
         policy.see_bans(PUBLIC, None)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("may_add", MayAdd)
+def test_users_say_who_may_add_them(may_add: MayAdd, shares: bool, blocks: bool) -> None:
+    lets = not blocks and (may_add is MayAdd.EVERYBODY or (may_add is MayAdd.SHARED_ROOMS and shares))
+    with contextlib.nullcontext() if lets else pytest.raises(errors.NotAddable):
+        policy.be_added(may_add, blocks=blocks, shares=shares)
+
+
+def test_members_of_direct_rooms_close_them_and_nobody_closes_others() -> None:
+    policy.close(RoomKind.DIRECT, Role.MEMBER)
+    for kind, role, error in [
+        (RoomKind.DIRECT, None, errors.RoomNotFound),
+        (None, None, errors.RoomNotFound),
+        (RoomKind.PUBLIC, None, errors.NotAMember),
+        (RoomKind.PUBLIC, Role.OWNER, errors.InvalidRequest),
+        (RoomKind.PRIVATE, Role.OWNER, errors.InvalidRequest),
+    ]:
+        with pytest.raises(error):
+            policy.close(kind, role)
