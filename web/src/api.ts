@@ -1,31 +1,27 @@
 /** The REST surface for somebody who is signed in: one function per request. */
-import { asRefused } from "./errors";
+import { asRefused, Refused } from "./errors";
 import { type Call, http } from "./http";
 import * as session from "./state/session";
-import type {
-  Ban,
-  ClusterStatus,
-  Member,
-  Messages,
-  OwnPresence,
-  Role,
-  Room,
-  RoomEvent,
-  Session,
-  SignedIn,
-  User,
-} from "./wire";
+import type { Ban, ClusterStatus, Member, Messages, OwnPresence, Role, Room, RoomEvent, Session, User } from "./wire";
 
 const PAGE = 50;
 const MANY = 200;
 const MAX_PAGES = 5;
+const MAX_OWN_PAGES = 100;
+/** As many members are listed at most. */
+export const MAX_MEMBERS = MANY * MAX_PAGES;
 
 async function call<T>(path: string, options: Call = {}): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
+    const who = session.user.value?.id;
     const token = await session.accessToken();
     try {
-      return await http<T>(path, { ...options, token });
+      const answer = await http<T>(path, { ...options, token });
+      // What was asked for in one sign-in is nothing to the next.
+      if (session.user.value?.id !== who) throw new Refused({ code: "session_ended", message: "", retryable: false });
+      return answer;
     } catch (error) {
+      if (session.user.value?.id !== who) throw error;
       const refused = asRefused(error);
       if (refused.code === "session_ended") session.expel(refused.code);
       const stale = refused.code === "token_expired" || refused.code === "token_invalid";
@@ -35,10 +31,10 @@ async function call<T>(path: string, options: Call = {}): Promise<T> {
   }
 }
 
-/** All rooms of a scope, up to 1,000. */
+/** All rooms that one is in, up to 20,000, or public ones, up to 1,000. */
 export async function listRooms(scope: "mine" | "public"): Promise<readonly Room[]> {
   const rooms: Room[] = [];
-  for (let page = 0; page < MAX_PAGES; page += 1) {
+  for (let page = 0; page < (scope === "mine" ? MAX_OWN_PAGES : MAX_PAGES); page += 1) {
     const after = rooms.at(-1)?.id;
     const answer = await call<{ rooms: Room[]; has_more?: boolean }>("/rooms", {
       query: { scope, after, limit: MANY },
@@ -140,14 +136,6 @@ export async function listSessions(): Promise<readonly Session[]> {
 
 export function endSession(session: string): Promise<void> {
   return call(`/me/sessions/${session}`, { method: "DELETE" });
-}
-
-/** Every other session ends; this one goes on with what is answered. */
-export function changePassword(current: string, wanted: string): Promise<SignedIn> {
-  return call<SignedIn>("/me/password", {
-    method: "POST",
-    body: { current_password: current, new_password: wanted },
-  });
 }
 
 /** How all nodes are; for administrators. */

@@ -11,9 +11,11 @@ import "./ui/sidebar.css";
 import "./ui/room.css";
 import "./ui/panel.css";
 import "./ui/message.css";
+import { guardForms } from "./core/keys";
 import * as live from "./state/live";
 import { App } from "./ui/App";
 
+guardForms();
 live.start();
 const place = document.getElementById("app");
 if (place) render(<App />, place);

@@ -98,8 +98,9 @@ describe("what is offered", () => {
   });
 
   it("lets members change their own messages only", () => {
-    expect(policy.mayChangeMessage(room(), true)).toBe(true);
-    expect(policy.mayChangeMessage(room(), false)).toBe(false);
-    expect(policy.mayChangeMessage(room({ role: "admin" }), false)).toBe(true);
+    expect(policy.mayEditMessage(room(), true)).toBe(true);
+    expect(policy.mayEditMessage(room({ role: "owner" }), false)).toBe(false);
+    expect(policy.mayDeleteMessage(room(), false)).toBe(false);
+    expect(policy.mayDeleteMessage(room({ role: "admin" }), false)).toBe(true);
   });
 });

@@ -11,7 +11,12 @@ export function mayLeave(room: Room): boolean {
   return room.kind !== "direct" && room.role !== undefined;
 }
 
-export function mayChangeMessage(room: Room, own: boolean): boolean {
+/** Only its author edits a message. */
+export function mayEditMessage(room: Room, own: boolean): boolean {
+  return room.role !== undefined && own;
+}
+
+export function mayDeleteMessage(room: Room, own: boolean): boolean {
   return room.role !== undefined && (own || room.role !== "member");
 }
 

@@ -31,6 +31,13 @@ export const LIVES: readonly { label: string; seconds: number | undefined }[] = 
   { label: "For a week", seconds: 7 * 24 * 3600 },
 ];
 
+/** For how long a text is to last that was changed; null: until the one before would have ended. */
+export function lifeSeconds(life: number | null, own: OwnPresence | null, nowMs: number): number | undefined {
+  if (life !== null) return LIVES[life]?.seconds;
+  const untilMs = Date.parse(own?.text_expires_at ?? "");
+  return Number.isFinite(untilMs) ? Math.max(1, Math.ceil((untilMs - nowMs) / 1000)) : undefined;
+}
+
 /** The text of somebody that still holds; empty when there is none. */
 export function textOf(
   presence: Pick<PresenceOf, "text" | "text_expires_at"> | OwnPresence | null | undefined,

@@ -64,6 +64,7 @@ export function start(): void {
 function begin(user: string): () => void {
   seen.open(user);
   outbox.open(user);
+  drafts.open(user);
   const stopPresence = presence.start();
   const stopIdle = idle.watch();
   const stopConnection = connection.start({
@@ -78,7 +79,7 @@ function begin(user: string): () => void {
     stopIdle();
     batch(() => {
       lost();
-      for (const store of [rooms, timelines, people, typing, drafts]) store.reset();
+      for (const store of [rooms, timelines, people, typing]) store.reset();
       for (const store of [members, outbox, seen, dialog, presence]) store.close();
     });
   };
@@ -206,8 +207,6 @@ function happened(event: RoomEvent, me: string): void {
   rooms.apply(event, me);
   timelines.receive(event);
   members.apply(event);
-  // Whether they were a member at all, and so how many there are now, only the server knows.
-  if (event.kind === "member.banned") api.getRoom(event.room).then(rooms.add, notices.complain);
   if (event.kind !== "message.created") return;
   typing.stopped(event.room, event.actor);
   if (event.actor === me) outbox.remove(event.client_id);
@@ -242,6 +241,7 @@ export function forget(room: string): void {
 /** Sign out; whoever comes next begins at the list of rooms. */
 export function signOut(): void {
   outbox.discardAll();
+  drafts.discardAll();
   session.signOut();
   route.go(null);
 }

@@ -2,9 +2,9 @@
 import { uuid4 } from "../core/id";
 import * as storage from "./storage";
 
-const LEASE_MS = 20_000;
+const LEASE_MS = 40_000;
 const SETTLE_MS = 40;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 export async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
   if (navigator.locks) return navigator.locks.request(name, work);

@@ -95,9 +95,10 @@ export function close(): void {
  *
  * @throws Refused
  */
-export async function choose(status: Choice, text: string, lifeS: number | undefined): Promise<void> {
-  const life = text && lifeS !== undefined ? { text_expires_in_s: lifeS } : {};
-  const answer = await connection.request<{ presence?: OwnPresence }>("presence.set", { status, text, ...life });
+export async function choose(status: Choice, text?: { text: string; lifeS: number | undefined }): Promise<void> {
+  const life = text?.text && text.lifeS !== undefined ? { text_expires_in_s: text.lifeS } : {};
+  const words = text ? { text: text.text, ...life } : {}; // what is left out stays as it is, and as long
+  const answer = await connection.request<{ presence?: OwnPresence }>("presence.set", { status, ...words });
   if (answer.presence) own.value = answer.presence;
 }
 

@@ -6,7 +6,7 @@
 
 import { signal } from "@preact/signals";
 import { SCOPE } from "../base";
-import { isFresh, parseStored, renewInMs } from "../core/tokens";
+import { isFresh, parseStored, renewInMs, type Stored } from "../core/tokens";
 import { asRefused, Refused } from "../errors";
 import { http } from "../http";
 import type { Account, SignedIn } from "../wire";
@@ -53,8 +53,10 @@ export function whenRenewed(callback: (token: string) => void): void {
   onRenewed = callback;
 }
 
-export async function signIn(username: string, password: string): Promise<void> {
-  begin(await http<SignedIn>("/auth/login", { method: "POST", body: { username, password } }));
+/** @param wanted In place of a password that works once. */
+export async function signIn(username: string, password: string, wanted?: string): Promise<void> {
+  const body = wanted === undefined ? { username, password } : { username, password, new_password: wanted };
+  begin(await http<SignedIn>("/auth/login", { method: "POST", body }));
 }
 
 export async function register(username: string, password: string, displayName: string): Promise<void> {
@@ -62,9 +64,32 @@ export async function register(username: string, password: string, displayName: 
   begin(await http<SignedIn>("/auth/register", { method: "POST", body }));
 }
 
-/** Go on with the tokens that the server gave in place of ours. */
-export function replace(answer: SignedIn): void {
-  keep(answer);
+/**
+ * Change the password: every other session ends, this one goes on with new tokens in all tabs.
+ *
+ * It has the lock of the renewal, since it replaces the refresh token: one that another tab sent at the same time would
+ * end the session.
+ *
+ * @throws Refused
+ */
+export function changePassword(current: string, wanted: string): Promise<void> {
+  return exclusively(LOCK, async () => {
+    for (let attempt = 0; ; attempt += 1) {
+      const token = access && isFresh(access.expiresAtMs, Date.now()) ? access.token : await rotate();
+      const before = parseStored(storage.get(KEY));
+      try {
+        const body = { current_password: current, new_password: wanted };
+        const answer = await http<SignedIn>("/me/password", { method: "POST", body, token });
+        if (!takes(before, answer)) throw ended();
+        return keep(answer);
+      } catch (error) {
+        const { code } = asRefused(error);
+        if (code === "session_ended" && user.value) expel(code);
+        if ((code !== "token_expired" && code !== "token_invalid") || attempt > 0) throw error;
+        reject(token);
+      }
+    }
+  });
 }
 
 /** Sign out here and in the other tabs. The server is told; should it not hear, the tokens run out by themselves. */
@@ -107,16 +132,16 @@ async function rotate(): Promise<string> {
   if (access) await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   for (;;) {
     const stored = parseStored(storage.get(KEY));
-    if (!stored) throw new Refused({ code: "session_ended", message: "", retryable: false });
+    if (!stored) throw ended();
     try {
       const answer = await http<SignedIn>("/auth/refresh", {
         method: "POST",
         body: { refresh_token: stored.refresh_token },
         repeatable: true, // the token is taken until its replacement was used
       });
-      if (parseStored(storage.get(KEY))?.user.id !== answer.user.id) {
-        abandon(answer.refresh_token); // signed out while the request was on its way
-        throw new Refused({ code: "session_ended", message: "", retryable: false });
+      if (!takes(stored, answer)) {
+        if (parseStored(storage.get(KEY))?.user.id === answer.user.id) continue; // the tokens of another tab are newer
+        throw ended();
       }
       keep(answer);
       return answer.access_token;
@@ -132,7 +157,26 @@ async function rotate(): Promise<string> {
   }
 }
 
+/** May these tokens take the place of the ones that were stored when they were asked for? Not after a sign-out. */
+function takes(before: Stored | null, answer: SignedIn): boolean {
+  const now = parseStored(storage.get(KEY));
+  if (now?.user.id !== answer.user.id) {
+    abandon(answer.refresh_token);
+    return false;
+  }
+  return now.refresh_token === before?.refresh_token || now.refresh_token === answer.refresh_token;
+}
+
+function ended(): Refused {
+  return new Refused({ code: "session_ended", message: "", retryable: false });
+}
+
 function begin(answer: SignedIn): void {
+  // Another tab has signed in meanwhile: that sign-in shows here, and stays.
+  if (user.value) {
+    abandon(answer.refresh_token);
+    return;
+  }
   keep(answer);
   notice.value = null;
 }

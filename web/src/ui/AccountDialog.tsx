@@ -81,10 +81,10 @@ function ChangePassword({ onDone }: { onDone(): void }) {
   async function submit(event: Event): Promise<void> {
     event.preventDefault();
     if (busy) return;
-    if (wanted.length < PASSWORD_MIN) return setError(`A password has at least ${PASSWORD_MIN} characters.`);
+    if ([...wanted].length < PASSWORD_MIN) return setError(`A password has at least ${PASSWORD_MIN} characters.`);
     setBusy(true);
     try {
-      session.replace(await api.changePassword(current, wanted));
+      await session.changePassword(current, wanted);
       onDone();
     } catch (thrown) {
       setError(sentence(asRefused(thrown)));
@@ -123,11 +123,14 @@ function ChangePassword({ onDone }: { onDone(): void }) {
           data-testid="password-new"
           autocomplete="new-password"
           required
+          maxLength={256}
+          aria-invalid={error !== null}
+          aria-describedby="account-password-error"
           value={wanted}
           onInput={(event) => setWanted(event.currentTarget.value)}
         />
       </label>
-      <p class="form-error" role="alert" data-testid="password-error">
+      <p class="form-error" role="alert" id="account-password-error" data-testid="password-error">
         {error}
       </p>
       <button class="button wide" type="submit" data-testid="password-save" disabled={busy}>

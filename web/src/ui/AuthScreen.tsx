@@ -5,7 +5,8 @@ import { asRefused } from "../errors";
 import * as session from "../state/session";
 import { Icon } from "./Icon";
 
-type Mode = "sign-in" | "register";
+/** `renew`: the password was right and works once, so that a new one is needed. */
+type Mode = "sign-in" | "register" | "renew";
 
 const USERNAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
@@ -25,33 +26,39 @@ export function AuthScreen() {
   const [username, setUsername] = useState("");
   const [displayName, setDisplayName] = useState("");
   const [password, setPassword] = useState("");
+  const [wanted, setWanted] = useState("");
   const [shown, setShown] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
   const nameField = useRef<HTMLInputElement>(null);
   const notice = session.notice.value;
   const isNew = mode === "register";
+  const renews = mode === "renew";
+  const wantedField = useRef<HTMLInputElement>(null);
 
-  useEffect(() => nameField.current?.focus({ preventScroll: true }), [mode]);
+  useEffect(() => (renews ? wantedField : nameField).current?.focus({ preventScroll: true }), [renews, mode]);
 
   async function submit(event: Event): Promise<void> {
     event.preventDefault();
     if (busy) return;
-    const problem = flaw(mode, username.trim(), password);
+    const problem = flaw(mode, username.trim(), renews ? wanted : password);
     setError(problem);
     if (problem) return;
     setBusy(true);
     try {
       if (isNew) await session.register(username.trim(), password, displayName.trim());
-      else await session.signIn(username.trim(), password);
+      else await session.signIn(username.trim(), password, renews ? wanted : undefined);
     } catch (thrown) {
-      setError(sentence(asRefused(thrown)));
+      const refused = asRefused(thrown);
+      if (refused.code === "password_change_required" && !renews) setMode("renew");
+      else setError(sentence(refused));
       setBusy(false); // after success this screen is gone
     }
   }
 
   function turn(): void {
-    setMode(isNew ? "sign-in" : "register");
+    setMode(isNew || renews ? "sign-in" : "register");
+    setWanted("");
     setError(null);
   }
 
@@ -78,8 +85,13 @@ export function AuthScreen() {
         </svg>
       </section>
       <section class="auth-card" aria-labelledby="auth-title">
-        <h2 id="auth-title">{isNew ? "Create your account" : "Welcome back"}</h2>
-        {notice && (
+        <h2 id="auth-title">{isNew ? "Create your account" : renews ? "Choose a new password" : "Welcome back"}</h2>
+        {renews && (
+          <p class="auth-notice" role="status">
+            Your password works once. Choose one of your own to sign in.
+          </p>
+        )}
+        {notice && !renews && (
           <p class="auth-notice" role="status">
             {sentence({ code: notice })}
           </p>
@@ -122,25 +134,46 @@ export function AuthScreen() {
               {...(shown ? { type: "text" as const } : { type: "password" as const })}
               autocomplete={isNew ? "new-password" : "current-password"}
               maxLength={256}
+              aria-invalid={isNew && error !== null}
+              aria-describedby="auth-error"
               value={password}
               onInput={(event) => setPassword(event.currentTarget.value)}
             />
           </label>
+          {renews && (
+            <label class="field">
+              <span>
+                New password <small>at least 8 characters</small>
+              </span>
+              <input
+                ref={wantedField}
+                data-testid="auth-new-password"
+                name="new-password"
+                {...(shown ? { type: "text" as const } : { type: "password" as const })}
+                autocomplete="new-password"
+                maxLength={256}
+                aria-invalid={error !== null}
+                aria-describedby="auth-error"
+                value={wanted}
+                onInput={(event) => setWanted(event.currentTarget.value)}
+              />
+            </label>
+          )}
           <label class="check">
             <input type="checkbox" checked={shown} onChange={(event) => setShown(event.currentTarget.checked)} />
             Show password
           </label>
-          <p class="auth-error" data-testid="auth-error" role="alert">
+          <p class="auth-error" id="auth-error" data-testid="auth-error" role="alert">
             {error}
           </p>
           <button class="button primary wide" data-testid="auth-submit" type="submit" aria-busy={busy} disabled={busy}>
-            {busy ? "One moment…" : isNew ? "Create account" : "Sign in"}
+            {busy ? "One moment…" : isNew ? "Create account" : renews ? "Set password and sign in" : "Sign in"}
           </button>
         </form>
         <p class="auth-turn">
-          {isNew ? "You have one already?" : "New here?"}{" "}
+          {isNew ? "You have one already?" : renews ? "Not you?" : "New here?"}{" "}
           <button class="link" type="button" data-testid="auth-switch" onClick={turn}>
-            {isNew ? "Sign in" : "Create an account"}
+            {isNew || renews ? "Sign in" : "Create an account"}
           </button>
         </p>
       </section>

@@ -2,6 +2,7 @@
 import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { room as charactersLeft, clean } from "../core/body";
+import { isOfInputMethod } from "../core/keys";
 import * as drafts from "../state/drafts";
 import * as outbox from "../state/outbox";
 import * as typing from "../state/typing";
@@ -45,7 +46,7 @@ export function Composer({ room, name, field, onEditLast, onSent }: Props) {
   }
 
   function key(event: KeyboardEvent): void {
-    if (event.isComposing) return; // Enter then picks a word of the input method
+    if (isOfInputMethod(event)) return;
     if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
       event.preventDefault();
       send();

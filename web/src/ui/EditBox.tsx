@@ -1,6 +1,7 @@
 /** A message being edited in its place. Enter saves, Escape leaves it as it was. */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { room as charactersLeft, clean } from "../core/body";
+import { isOfInputMethod } from "../core/keys";
 import * as messages from "../state/messages";
 import { grow } from "./Composer";
 
@@ -33,7 +34,7 @@ export function EditBox({ room, seq, text: before, onClose }: Props) {
   }
 
   function key(event: KeyboardEvent): void {
-    if (event.isComposing) return;
+    if (isOfInputMethod(event)) return;
     if (event.key === "Escape") onClose();
     else if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
       event.preventDefault();

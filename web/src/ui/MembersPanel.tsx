@@ -1,5 +1,5 @@
 /** Who is in the room, and what one may do about it. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import * as api from "../api";
 import { grantable, mayLeave, mayManage, mayRemove } from "../core/policy";
 import { title } from "../core/rooms";
@@ -106,46 +106,62 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
     }
   }
 
+  const [open, setOpen] = useState(false);
+  const actions = useId();
+  const line = about(presenceOf(id), Date.now());
+
   return (
     <li class="member" data-testid="member-item" data-user={id} data-role={member.role}>
       <Avatar id={id} name={name} user={id} />
       <span class="member-text">
         <strong>
-          {name}
+          <bdi>{name}</bdi>
           {own && <span class="member-you"> (you)</span>}
+          {member.role !== "member" && <small class="tag">{ROLE_NAMES[member.role]}</small>}
         </strong>
-        <span class="member-more">
-          <small data-testid="member-about">{about(presenceOf(id), Date.now()) || `@${username}`}</small>
-          <RoleOf room={room} member={member} attempt={attempt} />
-        </span>
+        <small class="member-username">@{username}</small>
+        {line && (
+          <small data-testid="member-about">
+            <bdi>{line}</bdi>
+          </small>
+        )}
       </span>
-      <span class="member-actions">
+      {(!own || grantable(room, member.role).length > 1) && (
+        <button
+          class="icon-button small"
+          type="button"
+          data-testid="member-menu"
+          title="Actions"
+          aria-label={`Actions for ${name}`}
+          aria-expanded={open}
+          aria-controls={actions}
+          onClick={() => setOpen(!open)}
+        >
+          <Icon name="more" />
+        </button>
+      )}
+      <span class="member-actions" id={actions} hidden={!open}>
         {!own && (
-          <button
-            class="icon-button small"
-            type="button"
-            title="Write to them"
-            aria-label={`Write to ${name}`}
-            onClick={() => attempt(() => talkTo(id))}
-          >
-            <Icon name="chat" />
+          <button class="button small" type="button" onClick={() => attempt(() => talkTo(id))}>
+            <Icon name="chat" /> Write
           </button>
         )}
+        <RoleOf room={room} member={member} attempt={attempt} />
         {!own && mayRemove(room, member.role) && (
           <>
             <Sure
-              testid="member-ban"
-              icon="ban"
-              label={`Ban ${name}`}
-              question="Ban?"
-              onSure={() => attempt(() => api.ban(room.id, id))}
-            />
-            <Sure
               testid="member-remove"
               icon="close"
+              word="Remove"
               label={`Remove ${name}`}
-              question="Remove?"
               onSure={() => attempt(() => api.removeMember(room.id, id))}
+            />
+            <Sure
+              testid="member-ban"
+              icon="ban"
+              word="Ban"
+              label={`Ban ${name}`}
+              onSure={() => attempt(() => api.ban(room.id, id))}
             />
           </>
         )}
@@ -157,20 +173,19 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
 interface SureProps {
   testid: string;
   icon: IconName;
+  word: string;
   label: string;
-  question: string;
   onSure(): void;
 }
 
 /** A button that asks whether one is sure, and does it with the second click. */
-function Sure({ testid, icon, label, question, onSure }: SureProps) {
+function Sure({ testid, icon, word, label, onSure }: SureProps) {
   const [asked, setAsked] = useState(false);
   return (
     <button
-      class={`icon-button small${asked ? " sure" : ""}`}
+      class={`button small danger${asked ? " sure" : ""}`}
       type="button"
       data-testid={testid}
-      title={label}
       aria-label={asked ? `Really: ${label}` : label}
       onBlur={() => setAsked(false)}
       onClick={() => {
@@ -178,7 +193,7 @@ function Sure({ testid, icon, label, question, onSure }: SureProps) {
         setAsked(!asked);
       }}
     >
-      {asked ? question : <Icon name={icon} />}
+      <Icon name={icon} /> {asked ? `${word}?` : word}
     </button>
   );
 }
@@ -192,7 +207,7 @@ interface RoleProps {
 function RoleOf({ room, member, attempt }: RoleProps) {
   const { id, display_name: name } = member.user;
   const roles = grantable(room, member.role);
-  if (roles.length < 2) return member.role === "member" ? null : <small class="tag">{ROLE_NAMES[member.role]}</small>;
+  if (roles.length < 2) return null;
 
   async function change(select: HTMLSelectElement): Promise<void> {
     try {
@@ -223,6 +238,13 @@ function RoleOf({ room, member, attempt }: RoleProps) {
   );
 }
 
+function afterLeaving(room: Room): string {
+  if (room.kind === "private" && room.member_count < 2) return "You are the last member: nobody can come back to it.";
+  const role = room.role === "owner" || room.role === "admin" ? ` You give up your role as ${room.role}.` : "";
+  if (room.kind === "private") return `You come back only when a member adds you.${role}`;
+  return `You can join again, as a member, unless you are banned.${role}`;
+}
+
 function Leave({ room, onClose }: { room: Room; onClose(): void }) {
   const [error, setError] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
@@ -241,7 +263,7 @@ function Leave({ room, onClose }: { room: Room; onClose(): void }) {
 
   return (
     <Dialog title={`Leave ${title(room)}?`} onClose={onClose}>
-      <p>{room.kind === "private" ? "Somebody has to add you to come back." : "You can join again at any time."}</p>
+      <p>{afterLeaving(room)}</p>
       <p class="form-error" role="alert">
         {error}
       </p>

@@ -19,7 +19,8 @@ const SURE_MS = 4000;
 interface Props {
   room: string;
   line: Line;
-  mayChange: boolean;
+  mayEdit: boolean;
+  mayDelete: boolean;
   /** Shows in words whether the message arrived: the last one does, when it is one's own. */
   ticked: boolean;
   editing: boolean;
@@ -39,10 +40,10 @@ function same(a: Props, b: Props): boolean {
 }
 
 export const MessageLine = memo(function MessageLine(props: Props) {
-  const { room, line, mayChange, ticked, editing, picked, onEdit, onDeleted, onPick } = props;
+  const { room, line, mayEdit, mayDelete, ticked, editing, picked, onEdit, onDeleted, onPick } = props;
   const { seq } = line;
   const name = people.nameOf(line.author);
-  const changeable = mayChange && seq !== null && !line.deleted && !editing;
+  const changeable = (mayEdit || mayDelete) && seq !== null && !line.deleted && !editing;
   const classes = ["message", line.own ? "own" : "other", line.state];
   for (const flag of ["first", "last", "deleted"] as const) if (line[flag]) classes.push(flag);
   if (picked) classes.push("picked");
@@ -88,14 +89,14 @@ export const MessageLine = memo(function MessageLine(props: Props) {
             room={room}
             seq={seq}
             about={line.own ? "your message" : `the message of ${name}`}
-            onEdit={() => onEdit(seq)}
+            onEdit={mayEdit ? () => onEdit(seq) : null}
             onDeleted={onDeleted}
           />
         )}
       </div>
       {line.state === "failed" && <Failed line={line} />}
       {ticked && line.state === "pending" && <Waiting />}
-      {ticked && line.state === "sent" && (
+      {ticked && line.state === "sent" && !line.deleted && (
         <span class="message-state">
           <Icon name="check" /> Sent
         </span>
@@ -133,7 +134,8 @@ interface ActionsProps {
   seq: number;
   /** Whose message it is, in words. */
   about: string;
-  onEdit(): void;
+  /** Null for a message of somebody else. */
+  onEdit: (() => void) | null;
   onDeleted(): void;
 }
 
@@ -148,16 +150,18 @@ function Actions({ room, seq, about, onEdit, onDeleted }: ActionsProps) {
 
   return (
     <span class={`message-actions${sure ? " asking" : ""}`}>
-      <button
-        class="icon-button small"
-        type="button"
-        data-testid="message-edit"
-        title="Edit"
-        aria-label={`Edit ${about}`}
-        onClick={onEdit}
-      >
-        <Icon name="edit" />
-      </button>
+      {onEdit && (
+        <button
+          class="icon-button small"
+          type="button"
+          data-testid="message-edit"
+          title="Edit"
+          aria-label={`Edit ${about}`}
+          onClick={onEdit}
+        >
+          <Icon name="edit" />
+        </button>
+      )}
       <button
         class={`icon-button small${sure ? " sure" : ""}`}
         type="button"

@@ -2,7 +2,7 @@
 import type { RefObject } from "preact";
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { dayLabel } from "../core/format";
-import { mayChangeMessage } from "../core/policy";
+import { mayDeleteMessage, mayEditMessage } from "../core/policy";
 import { type Line, type Row, rows } from "../core/rows";
 import { sentence } from "../core/sentences";
 import * as outbox from "../state/outbox";
@@ -53,7 +53,8 @@ export function MessageList({ room, editing, onEdit, onDeleted, toEnd }: Props) 
                   key={row.key}
                   room={room.id}
                   line={row}
-                  mayChange={mayChangeMessage(room, row.own)}
+                  mayEdit={mayEditMessage(room, row.own)}
+                  mayDelete={mayDeleteMessage(room, row.own)}
                   ticked={row.own && row === last}
                   editing={editing !== null && editing === row.seq}
                   picked={picked === row.key}

@@ -1,7 +1,7 @@
 /** The open room: who it is with, what was said, and where to write. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { typingLine } from "../core/format";
-import { mayChangeMessage } from "../core/policy";
+import { mayEditMessage } from "../core/policy";
 import { title } from "../core/rooms";
 import { about, STATUS_NAMES } from "../core/status";
 import { members } from "../state/members";
@@ -49,7 +49,7 @@ export function RoomView({ room }: { room: Room }) {
       .view(room.id)
       .peek()
       .timeline?.messages.findLast((message) => message.author === me && !message.deleted_at);
-    if (own && mayChangeMessage(room, true)) setEditing(own.seq);
+    if (own && mayEditMessage(room, true)) setEditing(own.seq);
   }, [room]);
 
   return (
@@ -105,7 +105,7 @@ function Subtitle({ room }: { room: Room }) {
     const { id, username } = room.peer;
     const line = about(presenceOf(id), Date.now());
     const status = isOnline(id) ? STATUS_NAMES[statusOf(id)] : "";
-    return <>{[status, line].filter(Boolean).join(" · ") || `@${username}`}</>;
+    return <>{[`@${username}`, status, line].filter(Boolean).join(" · ")}</>;
   }
   const there = onlineIn(room.id) ?? (members.value?.list ?? []).filter((member) => isOnline(member.user.id)).length;
   const count = room.member_count === 1 ? "1 member" : `${room.member_count} members`;

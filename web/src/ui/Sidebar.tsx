@@ -192,7 +192,7 @@ function Me() {
         <Avatar id={user.id} name={user.display_name} shown={shown} />
         <span class="me-text">
           <strong data-testid="me-name">{user.display_name}</strong>
-          <small data-testid="me-text">{text || `@${user.username}`}</small>
+          <small data-testid="me-text">{text ? `@${user.username} · ${text}` : `@${user.username}`}</small>
         </span>
       </button>
       {user.admin && (

@@ -1,7 +1,7 @@
 /** What others see of oneself: a status, and a line in one's own words. */
 import { useState } from "preact/hooks";
 import { sentence } from "../core/sentences";
-import { CHOICES, LIVES, textOf, until } from "../core/status";
+import { CHOICES, LIVES, lifeSeconds, textOf, until } from "../core/status";
 import { asRefused } from "../errors";
 import * as presence from "../state/presence";
 import type { Choice } from "../wire";
@@ -13,7 +13,8 @@ export function StatusDialog({ onClose, onAccount }: { onClose(): void; onAccoun
   const own = presence.own.value;
   const [choice, setChoice] = useState<Choice>(own?.status ?? "online");
   const [text, setText] = useState(textOf(own, Date.now()));
-  const [life, setLife] = useState(0);
+  /** Index into LIVES; null: as long as it was to last. */
+  const [life, setLife] = useState<number | null>(textOf(own, Date.now()) && own?.text_expires_at ? null : 0);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
   const held = until(own, Date.now());
@@ -23,7 +24,9 @@ export function StatusDialog({ onClose, onAccount }: { onClose(): void; onAccoun
     if (busy) return;
     setBusy(true);
     try {
-      await presence.choose(choice, text.replace(/\s+/g, " ").trim(), LIVES[life]?.seconds);
+      const words = text.replace(/\s+/g, " ").trim();
+      const same = words === textOf(own, Date.now()) && (life === null || (life === 0 && !held));
+      await presence.choose(choice, same ? undefined : { text: words, lifeS: lifeSeconds(life, own, Date.now()) });
       onClose();
     } catch (thrown) {
       setError(sentence(asRefused(thrown)));
@@ -69,9 +72,10 @@ export function StatusDialog({ onClose, onAccount }: { onClose(): void; onAccoun
             <span>How long</span>
             <select
               data-testid="status-life"
-              value={String(life)}
-              onChange={(event) => setLife(Number(event.currentTarget.value))}
+              value={life === null ? "" : String(life)}
+              onChange={(event) => setLife(event.currentTarget.value === "" ? null : Number(event.currentTarget.value))}
             >
+              {held && <option value="">{`As it was: ${held}`}</option>}
               {LIVES.map((one, index) => (
                 <option key={one.label} value={String(index)}>
                   {one.label}
