@@ -17,6 +17,7 @@ API: Mapping[str, str] = {"Cache-Control": "no-store", "Content-Security-Policy"
 """For what is no page: nothing of it is kept, and nothing in it is shown or run."""
 PAGE: Mapping[str, str] = {"Cache-Control": "no-cache"}
 """For pages and their parts; `page_policy` goes with them."""
+_NOT_AT_ALL = re.compile(r"\s*q\s*=\s*0(?:\.0*)?\s*").fullmatch
 _HOST = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?").fullmatch
 
 
@@ -31,3 +32,21 @@ def page_policy(host: str) -> str:
         f"default-src 'self'; connect-src 'self'{sockets}; img-src 'self' data:; style-src 'self'; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
+
+
+def accepts(coding: str, accept_encoding: str) -> bool:
+    """Tell whether an answer may come in a content coding (RFC 9110 §12.5.3).
+
+    Args:
+        coding: Such as `gzip`; not `identity`.
+        accept_encoding: The request's header; empty: nothing but the answer as it is.
+    """
+    otherwise = False
+    for part in accept_encoding.lower().split(","):
+        name, _, weight = part.partition(";")
+        welcome = not _NOT_AT_ALL(weight)
+        if name.strip() == coding:
+            return welcome
+        if name.strip() == "*":
+            otherwise = welcome
+    return otherwise

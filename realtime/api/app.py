@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,7 @@ from realtime.api.edge import Edge
 from realtime.api.operations import operation
 from realtime.api.routes import ROUTES
 from realtime.api.site import add_site
-from realtime.headers import PAGE
+from realtime.headers import PAGE, accepts
 
 if TYPE_CHECKING:
     import pathlib
@@ -82,9 +83,19 @@ def _documents() -> tuple[bytes, bytes, bytes]:
     return msgspec.json.encode(rest), msgspec.json.encode(live), docs.page(rest, live).encode()
 
 
+@functools.cache  # of the few documents above
+def _packed(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
 def _fixed(body: bytes, content_type: str, headers: dict[str, str]) -> Handler:
+    fixed = {**headers, "Vary": "Accept-Encoding"}
+
     async def serve(request: web.Request) -> web.StreamResponse:
         charset = "utf-8" if content_type.startswith("text/") else None
-        return web.Response(body=body, content_type=content_type, charset=charset, headers=headers)
+        if accepts("gzip", request.headers.get("Accept-Encoding", "")):
+            packed = {**fixed, "Content-Encoding": "gzip"}
+            return web.Response(body=_packed(body), content_type=content_type, charset=charset, headers=packed)
+        return web.Response(body=body, content_type=content_type, charset=charset, headers=fixed)
 
     return serve

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from realtime import errors
-from realtime.headers import PAGE
+from realtime.headers import PAGE, accepts
 
 if TYPE_CHECKING:
+    import os
     import pathlib
 
     from realtime.api.edge import Edge
@@ -62,9 +63,18 @@ def add_site(edge: Edge, folder: pathlib.Path | None) -> None:
     edge.add(f"/{{name:{_NAME}}}", {"GET": beside}, PAGE, template="/{name}")
 
 
+class _File(web.FileResponse):
+    """A file, or what the build has compressed beside it (`.br`, `.gz`), as the request accepts."""
+
+    def _get_file_path_stat_encoding(self, accept_encoding: str) -> tuple[pathlib.Path | None, os.stat_result, str | None]:
+        # aiohttp looks for the names alone and takes `br;q=0` for a wish.
+        welcome = [coding for coding in ("br", "gzip") if accepts(coding, accept_encoding)]
+        return super()._get_file_path_stat_encoding(" ".join(welcome))
+
+
 def _file(folder: pathlib.Path | None, name: str) -> web.FileResponse:
     path = folder / name if folder else None
     if path is None or not path.is_file():
         raise errors.NotFound
     kind = _TYPES.get(path.suffix)
-    return web.FileResponse(path, headers={"Content-Type": kind} if kind else None)
+    return _File(path, headers={"Vary": "Accept-Encoding", **({"Content-Type": kind} if kind else {})})

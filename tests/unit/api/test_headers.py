@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from realtime import origins
+from realtime.model import Room
 
-from .conftest import TOKEN, Client, Start
+from .conftest import TOKEN, Client, Fake, Start, room
 
 ORIGIN = "https://app.example"
 WANTED = "authorization,content-type,traceparent,x-app"
@@ -97,3 +98,42 @@ async def test_what_lies_outside_the_api_is_not_shared(start: Start) -> None:
     client = await start(cors_origins=["*"])
     answers = [await client.get(path, headers={"Origin": ORIGIN}) for path in ("/metrics", "/", "/healthz")]
     assert [ALLOW in answer.headers for answer in answers] == [False, False, False]
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/api/openapi.json", "/api/docs.css"])
+async def test_long_documents_are_compressed_where_that_is_asked_for(client: Client, path: str) -> None:
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    packed = await client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert [one.headers.get("Content-Encoding") for one in (plain, packed)] == [None, "gzip"]
+    assert [one.headers["Vary"] for one in (plain, packed)] == ["Accept-Encoding"] * 2
+    assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 2
+    assert await plain.read() == await packed.read()
+
+
+async def test_a_long_list_is_compressed_and_short_answers_are_not(
+    start: Start, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def many(*_: object) -> tuple[list[Room], bool]:
+        return [room() for _ in range(200)], True
+
+    monkeypatch.setattr(fake, "list_rooms", many)
+    client = await start(cors_origins=[ORIGIN])
+    plain = await client.get("/api/v1/rooms", headers={**TOKEN, "Accept-Encoding": "gzip;q=0"})
+    packed = await client.get("/api/v1/rooms", headers={**TOKEN, "Accept-Encoding": "gzip"})
+    assert [one.headers.get("Content-Encoding") for one in (plain, packed)] == [None, "gzip"]
+    assert [one.headers["Vary"] for one in (plain, packed)] == ["Accept-Encoding, Origin"] * 2
+    assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 5
+    assert await plain.json() == await packed.json()
+    short = await client.get("/api/v1/me", headers={**TOKEN, "Accept-Encoding": "gzip"})
+    assert ("Content-Encoding" in short.headers, short.headers["Vary"]) == (False, "Origin")
+
+
+async def test_what_holds_a_token_is_never_compressed(client: Client) -> None:
+    """Its length beside text of somebody's choice would tell it (BREACH)."""
+    answer = await client.post(
+        "/api/v1/auth/register",
+        json={"username": "ada", "password": "a good password", "display_name": "x" * 60},
+        headers={"Accept-Encoding": "gzip"},
+    )
+    assert answer.status == 201
+    assert "Content-Encoding" not in answer.headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import pathlib
 
 import pytest
@@ -133,3 +134,37 @@ async def test_a_check_that_hangs_or_fails_means_unready(client: Client, fake: F
 async def test_prometheus_gets_its_page_with_its_content_type(client: Client) -> None:
     answer = await client.get("/metrics")
     assert (await answer.text(), answer.headers["Content-Type"]) == ("up 1\n", "text/plain; version=1.0.0; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [("br, gzip", "br"), ("gzip, br", "br"), ("gzip", "gzip"), ("GZIP;q=0.5", "gzip"), ("*", "br"), ("br;q=0, gzip;q=1", "gzip"),
+     ("br;q=0.0, gzip; q = 0", None), ("*;q=0, gzip", "gzip"), ("deflate, brotli", None), ("identity", None), (None, None)],
+)  # fmt: skip
+async def test_what_the_build_compressed_is_served_to_whom_takes_it(
+    start: Start, built: pathlib.Path, accepted: str | None, coding: str | None
+) -> None:
+    asset = built / "assets" / "index-Ab_3.js"
+    for one in (asset, built / "index.html"):
+        one.with_name(one.name + ".br").write_bytes(b"as br of " + one.name.encode())
+        one.with_name(one.name + ".gz").write_bytes(gzip.compress(one.read_bytes()))
+    client = await start(static=built)
+    client.session._auto_decompress = False
+    tags = set()
+    for path, file in (("/assets/index-Ab_3.js", asset), ("/", built / "index.html")):
+        answer = await client.get(path, headers={"Accept-Encoding": accepted or ""}, skip_auto_headers=["Accept-Encoding"])
+        plain = file.read_bytes()
+        expected = {None: plain, "br": b"as br of " + file.name.encode(), "gzip": gzip.compress(plain)}[coding]
+        body = await answer.read()
+        assert (answer.status, answer.headers.get("Content-Encoding"), answer.headers["Vary"]) == (200, coding, "Accept-Encoding")
+        assert body == expected or gzip.decompress(body) == plain
+        assert answer.content_type == ("text/javascript" if file is asset else "text/html")
+        tags.add(answer.headers["ETag"])
+        again = await client.get(path, headers={"Accept-Encoding": accepted or "", "If-None-Match": answer.headers["ETag"]})
+        assert (again.status, again.headers["Vary"]) == (304, "Accept-Encoding")
+    assert len(tags) == 2
+
+
+async def test_an_asset_that_is_gone_is_no_page_and_kept_by_nobody(start: Start, built: pathlib.Path) -> None:
+    answer = await (await start(static=built)).get("/assets/index-old.js")
+    assert (answer.status, answer.content_type, answer.headers["Cache-Control"]) == (404, "application/problem+json", "no-store")
