@@ -32,6 +32,9 @@ UNREAD_BYTES = 64 << 20
 _FAST_S, _SLOW_S = 0.5, 2.0
 """A part that was read sooner doubles the window, one that took longer halves it. A heartbeat waits behind what is unread, so a
 line that brings 1 KB/s answers it in time."""
+BYTES_PER_S = 32 << 20
+"""What is brought to all connections together: a third of a core or so. Those who read fast share it, in the order in which they
+ask; everybody else's requests are served in between."""
 _ROWS = 200
 """Events read from the store for one part."""
 _ASKED = 32
@@ -98,6 +101,7 @@ class CatchUp:
         self._unread_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._complain_from_s = float("-inf")
+        self._free_s = 0.0  # when what was promised of `BYTES_PER_S` is spent
 
     def __len__(self) -> int:
         """How many connections are behind."""
@@ -209,6 +213,11 @@ class CatchUp:
     async def _bring(self, subscriber: Subscriber, behind: _Behind) -> None:
         """Write the next part."""
         limit_bytes = max(self._window(behind) // 2, _LEAST_BYTES)
+        now_s = self._clock()
+        turn_s = max(self._free_s, now_s)
+        self._free_s = turn_s + limit_bytes / BYTES_PER_S
+        if turn_s > now_s:
+            await asyncio.sleep(turn_s - now_s)
         ranges = self._unremembered(behind)
         found = await self._read(ranges, limit_bytes) if ranges else ()
         # From here nothing awaits: what is handed over to a feed must be level with it.
@@ -218,6 +227,7 @@ class CatchUp:
             left_bytes = limit_bytes - sum(map(len, part))
             if left_bytes <= 0 or not self._collect(subscriber, behind, room, pages.get(room), left_bytes, part):
                 break
+        self._free_s += (sum(map(len, part)) - limit_bytes) / BYTES_PER_S  # what it came to
         if part:
             joined = b"".join(part)
             behind.unread_bytes += len(joined)

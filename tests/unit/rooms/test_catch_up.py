@@ -15,6 +15,7 @@ from realtime.model import EventKind, RoomId, UserId
 from realtime.rooms import catch_up
 from realtime.rooms.feeds import ANSWER_BYTES, Subscribed
 from realtime.store.events import Page, Range
+from tests.unit.presence.virtual_time import now_s
 from tests.unit.rooms.test_feeds import ANN, CODEC, ROOM, World, event, play
 
 
@@ -209,6 +210,25 @@ def test_the_store_is_read_in_pages_whose_bytes_are_bounded_and_nothing_twice() 
         assert line.seqs[ROOM] == list(range(1, 991))
         assert largest <= catch_up.WINDOW_BYTES[1]
         assert world.store.read_bytes <= 1.1 * 990 * 32_256
+
+    play(scene)
+
+
+def test_those_who_read_fast_share_what_a_node_brings_in_a_second() -> None:
+    async def scene(world: World) -> None:
+        fill(world, ROOM, 990, 32_000)
+        lines = [Line(1e12) for _ in range(10)]
+        for line in lines:
+            await subscribe(world, line, {ROOM: 0})
+        began_s = now_s()
+        await asyncio.sleep(1)
+        written = [line.written for line in lines]
+        assert sum(written) <= 1.2 * catch_up.BYTES_PER_S
+        assert max(written) <= 1.5 * min(written)
+        await level(world, 60)
+        assert now_s() - began_s >= 0.9 * 10 * 990 * 32_000 / catch_up.BYTES_PER_S
+        await asyncio.sleep(1)
+        assert all(line.seqs[ROOM] == list(range(1, 991)) for line in lines)
 
     play(scene)
 
