@@ -12,6 +12,13 @@ export function sorted(rooms: Rooms): readonly Room[] {
   return [...rooms.values()].sort((a, b) => (a.last_event_at < b.last_event_at ? 1 : -1));
 }
 
+/** The rooms that one connection follows, when it may follow `limit`: the open one, then those where something happened last. */
+export function followed(rooms: Rooms, open: string | null, limit: number): readonly string[] {
+  const ids = sorted(rooms).map((room) => room.id);
+  const first = open !== null && rooms.has(open) ? [open] : [];
+  return [...first, ...ids.filter((id) => id !== first[0])].slice(0, limit);
+}
+
 /** Put the list that the server gave in place of ours; what live events told beyond it stays. */
 export function listed(rooms: Rooms, list: readonly Room[]): Rooms {
   return new Map(list.map((room) => [room.id, later(rooms.get(room.id), room)]));

@@ -65,6 +65,13 @@ export function Chart({ measure, names, data }: Props) {
   );
 }
 
+/** A line has no point for a value without neighbours: those get one. */
+function lone(chart: uPlot, index: number): number[] {
+  const values = chart.data[index] ?? [];
+  const none = (at: number) => values[at] === null || values[at] === undefined;
+  return [...values.keys()].filter((at) => !none(at) && none(at - 1) && none(at + 1));
+}
+
 function text(measure: Measure, value: number): string {
   return measure.unit === "ms" ? ms(value) : `${short(value)}${measure.unit}`;
 }
@@ -102,7 +109,7 @@ function options(element: HTMLElement, measure: Measure, names: readonly string[
         stroke: colour(`--series-${index % 6}`),
         width: 2,
         spanGaps: false,
-        points: { show: false },
+        points: { show: true, size: 5, filter: lone },
       })),
     ],
   };

@@ -146,7 +146,7 @@ function Nodes({ nodes, atMs }: { nodes: readonly NodeStatus[]; atMs: number }) 
   return (
     <section aria-labelledby="operator-nodes">
       <h2 id="operator-nodes">Nodes</h2>
-      <div class="wide">
+      <div class="operator-wide">
         <table>
           <thead>
             <tr>
@@ -216,7 +216,7 @@ function Closes({ status: now }: { status: ClusterStatus }) {
           {only ? "None of the latest ended so." : "No connection has ended since the nodes started."}
         </p>
       ) : (
-        <div class="wide closes">
+        <div class="operator-wide closes">
           <table>
             <thead>
               <tr>

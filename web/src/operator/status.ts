@@ -23,7 +23,7 @@ export function follow(): () => void {
     clearTimeout(timer);
     if (over || busy || document.hidden) return;
     busy = true;
-    if (!paused.peek()) await read();
+    if (!paused.peek()) await read(() => over);
     busy = false;
     if (!over) timer = setTimeout(look, (status.peek()?.sample_s ?? FIRST_S) * 1000);
   }
@@ -42,12 +42,15 @@ export function follow(): () => void {
   };
 }
 
-async function read(): Promise<void> {
+/** An answer that comes when nobody looks any more is nothing to the next who does: it may be another person. */
+async function read(isOver: () => boolean): Promise<void> {
   try {
-    status.value = await api.clusterStatus();
+    const answer = await api.clusterStatus();
+    if (isOver()) return;
+    status.value = answer;
     lookedAtMs.value = Date.now();
     failure.value = null;
   } catch (error) {
-    failure.value = asRefused(error);
+    if (!isOver()) failure.value = asRefused(error);
   }
 }

@@ -205,8 +205,8 @@ async function once(listener: Listener, stopping: AbortSignal, failed: number): 
         listener.event(name, payload);
       }
     });
-    socket.on("connect_error", (error: Error & { data?: { code?: string; retry_after_ms?: number } }) => {
-      const { code: refusal, retry_after_ms: after } = error.data ?? {};
+    socket.on("connect_error", (error: Unconnected) => {
+      const { code: refusal = refusalOf(error), retry_after_ms: after } = error.data ?? {};
       end({ ...(refusal ? { code: refusal } : {}), ...(after === undefined ? {} : { retryAfterMs: after }) });
     });
     socket.on("disconnect", () => queueMicrotask(end));
@@ -223,6 +223,24 @@ async function once(listener: Listener, stopping: AbortSignal, failed: number): 
   if (ended.code === "token_expired" || ended.code === "token_invalid") session.reject(token);
   if (ended.wasReady) listener.lost();
   return ended;
+}
+
+/** As Socket.IO tells it: `data` from the server, or the HTTP status and the request that was refused. */
+interface Unconnected extends Error {
+  data?: { code?: string; retry_after_ms?: number };
+  description?: unknown;
+  context?: { responseText?: string };
+}
+
+/** Why a handshake was refused by HTTP. 403 is the origin of the page: nothing else is judged before the token. */
+function refusalOf(error: Unconnected): string | undefined {
+  try {
+    const { code } = JSON.parse(error.context?.responseText ?? "{}") as { code?: unknown };
+    if (typeof code === "string") return code === "origin_not_allowed" ? "origin_refused" : code;
+  } catch {
+    // the page of a proxy: the status says enough
+  }
+  return error.description === 403 ? "origin_refused" : undefined;
 }
 
 function wait(ms: number, stopping: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 /** Where everything meets: what the connection says goes to the stores; what is shown is subscribed to. */
 import { batch, effect, untracked } from "@preact/signals";
 import * as api from "../api";
-import { title } from "../core/rooms";
+import { followed, title } from "../core/rooms";
 import { asRefused } from "../errors";
 import type { PresenceChange, Ready, Room, RoomEvent, SubscribedRoom } from "../wire";
 import { EVENT_KINDS } from "../wire";
@@ -21,13 +21,18 @@ import * as session from "./session";
 import * as timelines from "./timelines";
 import * as typing from "./typing";
 
-const SUBSCRIBE_AT_ONCE = 200; // keeps request and answer well under the limit of a packet
+const SUBSCRIBE_AT_ONCE = 100; // keeps request and answer well under the limit of a packet
+const SUBSCRIBE_TIMEOUT_MS = 60_000; // on a slow line; a dead one is noticed sooner
+/** How often rooms are looked at that the connection does not follow. */
+const LOOK_MS = 30_000;
 const RETRY_MS = 1500;
 const GONE = new Set(["room_not_found", "not_a_member"]);
 const kinds: ReadonlySet<string> = new Set(EVENT_KINDS);
 
 /** Rooms that this connection receives, or has asked for. */
 let subscribed = new Set<string>();
+let limit = Number.POSITIVE_INFINITY;
+let looking: ReturnType<typeof setTimeout> | undefined;
 /** Of the history that is held. */
 let epoch: string | undefined;
 
@@ -54,6 +59,7 @@ export function start(): void {
   effect(() => {
     const room = rooms.current.value?.id;
     untracked(() => {
+      if (room && !subscribed.has(room) && connection.status.value === "online") void subscribe();
       if (!room) return members.close();
       timelines.open(room);
       void members.open(room);
@@ -92,7 +98,8 @@ function ready(answer: Ready): void {
   epoch = answer.epoch;
   idle.tellAgain();
   void learnOwnPresence();
-  void subscribe([...rooms.rooms.value.keys()]);
+  limit = answer.limits.subscriptions;
+  void subscribe();
   void refreshRooms();
   const open = rooms.current.value?.id;
   if (open) {
@@ -118,6 +125,7 @@ async function learnOwnPresence(): Promise<void> {
 }
 
 function lost(): void {
+  clearTimeout(looking);
   subscribed = new Set();
   presence.lost();
   typing.reset();
@@ -129,15 +137,25 @@ async function refreshRooms(): Promise<void> {
   for (;;) {
     const ids = await rooms.reload();
     if (connected !== subscribed || connection.status.value !== "online") return;
-    if (ids) return subscribe(ids);
+    if (ids) return subscribe();
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
 
-async function subscribe(ids: readonly string[]): Promise<void> {
+/** Follow the rooms that matter most, as many as a connection may; what happens in the others is looked up now and then. */
+async function subscribe(): Promise<void> {
   const connected = subscribed;
-  const fresh = ids.filter((id) => !connected.has(id));
+  const known = rooms.rooms.value;
+  const wanted = followed(known, route.openRoom.value, limit);
+  rooms.leftOut.value = known.size - wanted.length;
+  clearTimeout(looking);
+  if (rooms.leftOut.value > 0) looking = setTimeout(() => void refreshRooms(), LOOK_MS);
+  const fresh = wanted.filter((id) => !connected.has(id));
+  const keep = new Set(wanted);
+  const left = [...connected].filter((id) => !keep.has(id));
+  for (const id of left) connected.delete(id);
   for (const id of fresh) connected.add(id);
+  if (left.length > 0) connection.request("room.unsubscribe", { rooms: left }).catch(notices.complain);
   for (let start = 0; start < fresh.length; start += SUBSCRIBE_AT_ONCE) {
     await ask(fresh.slice(start, start + SUBSCRIBE_AT_ONCE), connected);
   }
@@ -149,10 +167,14 @@ async function ask(ids: readonly string[], connected: Set<string>): Promise<void
     return since === undefined ? { room } : { room, since };
   });
   try {
-    const answer = await connection.request<{ rooms: SubscribedRoom[] }>("room.subscribe", {
-      rooms: wanted,
-      ...(epoch === undefined ? {} : { epoch }),
-    });
+    const answer = await connection.request<{ rooms: SubscribedRoom[] }>(
+      "room.subscribe",
+      {
+        rooms: wanted,
+        ...(epoch === undefined ? {} : { epoch }),
+      },
+      SUBSCRIBE_TIMEOUT_MS,
+    );
     batch(() => {
       for (const one of answer.rooms) joined(one);
     });
@@ -216,7 +238,7 @@ function happened(event: RoomEvent, me: string): void {
 /** One has become a member of a room, here or on another device. */
 export function adopt(room: Room): void {
   rooms.add(room);
-  if (connection.status.value === "online") void subscribe([room.id]);
+  if (connection.status.value === "online") void subscribe();
 }
 
 function removed({ room, reason }: { room: string; reason: string }): void {

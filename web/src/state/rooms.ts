@@ -15,6 +15,9 @@ export const loaded = signal(false);
 /** Why it has not. */
 export const trouble = signal<string | null>(null);
 
+/** How many rooms the connection does not follow, as it may follow only so many. */
+export const leftOut = signal(0);
+
 export const ordered = computed(() => pure.sorted(rooms.value));
 export const current = computed(() => rooms.value.get(openRoom.value ?? "") ?? null);
 export const unreadRooms = computed(() => ordered.value.filter((room) => unread(seen.seen.value, room) > 0).length);
@@ -65,5 +68,6 @@ export function reset(): void {
   asked += 1;
   rooms.value = new Map();
   loaded.value = false;
+  leftOut.value = 0;
   trouble.value = null;
 }

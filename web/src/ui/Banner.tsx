@@ -5,7 +5,14 @@ import * as connection from "../state/connection";
 import { Icon } from "./Icon";
 
 /** Reasons that help the person; any other is just no connection. */
-const TOLD = new Set(["too_many_connections", "overloaded", "draining", "unavailable", "rate_limited"]);
+const TOLD = new Set([
+  "too_many_connections",
+  "overloaded",
+  "draining",
+  "unavailable",
+  "rate_limited",
+  "origin_refused",
+]);
 const PATIENCE_MS = 1200; // a short break is nobody's concern
 
 export function Banner() {

@@ -67,6 +67,12 @@ export function Sidebar() {
             </li>
           )}
         </Section>
+        {rooms.leftOut.value > 0 && (
+          <p class="empty" data-testid="rooms-left-out">
+            {rooms.leftOut.value} quiet rooms are not followed live. They are looked at every half minute, and at once
+            when you open them.
+          </p>
+        )}
       </div>
       <Me />
     </nav>
