@@ -71,7 +71,7 @@ bench: setup $(VENV)/bench.stamp ## measure this server and its peers, about 15 
 bench-quick: setup $(VENV)/bench.stamp ## the same with Node alone and less of everything, under 2 minutes
 	@$(BIN)/python -m loadtest bench --quick --out .bench/quick
 
-faults: setup-dev ## break everything under load for 25 minutes at most: a table, and build/faults/report.html
+faults: setup-dev ## break and attack everything under load, 32 minutes at most: a table, and build/faults/report.html
 	@$(BIN)/python -m tests.cluster.lab $(FAULTS)
 
 screenshot: setup-dev ## take the pictures of the documentation anew, with the browser test and a cluster

@@ -126,6 +126,11 @@ class Cluster:
         return [f"http://127.0.0.1:{port}" for port in self._ports]
 
     @property
+    def ports(self) -> list[int]:
+        """Those of the nodes."""
+        return list(self._ports)
+
+    @property
     def front_urls(self) -> list[str]:
         """The way to the nodes over proxies."""
         return [f"http://127.0.0.1:{front.port}" for front in self.fronts]

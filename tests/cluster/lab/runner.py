@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import math
 import pathlib
@@ -57,6 +58,8 @@ class Scenario:
         fronts: Whether clients reach the nodes over proxies.
         rate: Messages a second, as a share of the size's.
         room: Members of a room, where the scenario needs its own number.
+        connections: How many there are at most.
+        settings: Of nodes of its own, where it needs other ones.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Scenario:
     fronts: bool = False
     rate: float = 1.0
     room: int = 0
+    connections: int = 1_000_000
+    settings: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -206,6 +211,7 @@ class Run:
 async def run(cluster: Cluster, scenario: Scenario, size: Size, seed: int) -> Result:
     """Run a scenario on a cluster that is well, and leave it well."""
     await cluster.ready()
+    size = dataclasses.replace(size, connections=min(size.connections, scenario.connections))
     with tempfile.TemporaryDirectory(prefix="realtime-lab-") as folder:
         load = Load(pathlib.Path(folder) / "record")
         under_way = Run(cluster, load, size, seed)

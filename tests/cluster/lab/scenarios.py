@@ -7,13 +7,17 @@ import errno
 import os
 import pathlib
 import signal
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+import psutil
 from redis import Redis
 
 from tests.cluster.lab import clock
+from tests.cluster.lab.attacks import ATTACKS, Order
 from tests.cluster.lab.proxy import BOTH, Way
 from tests.cluster.lab.record import Revoked
 from tests.cluster.lab.runner import Run, Scenario
@@ -292,6 +296,36 @@ async def _revoke(run: Run, first: str, second: str, bound_s: float) -> None:
         await run.last(3, 2)
 
 
+async def attacked(run: Run) -> None:
+    """Attack all nodes as a client in every way that there is, for five minutes; see what is left of it."""
+    processes = [psutil.Process(server.pid) for server in run.cluster.servers]
+    before = [(process.memory_info().rss, process.num_fds()) for process in processes]
+    lines = 10 if run.size.long else 4
+    people, rooms = await run.cluster.populate(lines, [range(lines)])
+    each_s = 300 / len(ATTACKS) if run.size.long else 0.5
+    order = Order(run.cluster.ports, [one.token for one in people], rooms[0], list(ATTACKS), each_s, lines, addresses=20)
+    async with run.fault("attacked"):
+        attacker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.cluster.lab.attacks", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await attacker.communicate(msgspec.json.encode(order))
+        finally:
+            if attacker.returncode is None:
+                attacker.kill()
+                await attacker.wait()
+    await asyncio.sleep(20)  # floods of clients that have gone are read to their end
+    for process, (rss_bytes, files) in zip(processes, before, strict=True):
+        run.note("memory_growth_mib", (process.memory_info().rss - rss_bytes) / (1 << 20))
+        run.note("descriptors_left", process.num_fds() - files)
+
+
+ATTACKED = {"cross_p99_during_s": 0.1, "answer_p99_s": 0.1, "memory_growth_mib": 200.0, "descriptors_left": 12.0}
+
+DEFAULTS = {"send_rate": 50, "send_burst": 200, "request_rate": 100, "request_burst": 400, "connections_per_user": 20,
+            "connections_per_address": 1000}  # fmt: skip
+"""What holds where nobody set anything, but for the address that all honest clients come from here."""
+
 ALL = [
     Scenario("no_faults", "no faults", nothing, {"cross_p99_before_s": 0.025, "answer_max_s": 1.0}),
     Scenario("node_killed", "a node is killed with -9, again and again", kill_nodes, RESUME, LOSSES),
@@ -322,5 +356,14 @@ ALL = [
         LOSSES,
     ),
     Scenario("revocations", "removed and logged out", revocations),
+    Scenario(
+        "attacked",
+        "clients attack in every way, for five minutes",
+        attacked,
+        ATTACKED,
+        rate=0.25,
+        connections=500,
+        settings=DEFAULTS,
+    ),
 ]
 BY_NAME = {scenario.name: scenario for scenario in ALL}
