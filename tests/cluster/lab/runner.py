@@ -71,7 +71,7 @@ class Scenario:
     rate: float = 1.0
     room: int = 0
     connections: int = 1_000_000
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -322,8 +322,14 @@ async def attacked(run: Run) -> None:
 
 ATTACKED = {"cross_p99_during_s": 0.1, "answer_p99_s": 0.1, "memory_growth_mib": 200.0, "descriptors_left": 12.0}
 
-DEFAULTS = {"send_rate": 50, "send_burst": 200, "request_rate": 100, "request_burst": 400, "connections_per_user": 20,
-            "connections_per_address": 1000}  # fmt: skip
+DEFAULTS = {
+    "send_rate": 50,
+    "send_burst": 200,
+    "request_rate": 100,
+    "request_burst": 400,
+    "connections_per_user": 20,
+    "connections_per_address": 1000,
+}
 """What holds where nobody set anything, but for the address that all honest clients come from here."""
 
 ALL = [
