@@ -7,6 +7,8 @@ class Server {
   valid = "r0";
   refreshes: string[] = [];
   loggedOut: string[] = [];
+  logins: unknown[] = [];
+  changes: string[] = [];
   lifeS = 900;
   /** What happens while a refresh is on its way. */
   meanwhile: () => void = () => undefined;
@@ -18,7 +20,16 @@ class Server {
       this.loggedOut.push(body.refresh_token);
       return new Response(null, { status: 204 });
     }
-    if (url.endsWith("/auth/login")) return this.signedIn("r0");
+    if (url.endsWith("/auth/login")) {
+      this.logins.push(body);
+      this.meanwhile();
+      return this.signedIn("r0");
+    }
+    if (url.endsWith("/me/password")) {
+      this.changes.push(String((init.headers as Record<string, string>).Authorization));
+      this.meanwhile();
+      return this.signedIn("changed");
+    }
     this.refreshes.push(body.refresh_token);
     this.meanwhile();
     if (this.status === 0) throw new TypeError("Failed to fetch");
@@ -135,6 +146,52 @@ describe("a session", () => {
     expect(session.notice.value).toBeNull();
     expect(stored(storage)).toBeUndefined();
     expect(server.loggedOut).toEqual(["r0", "r1"]);
+  });
+});
+
+describe("a changed password", () => {
+  it("waits for a refresh that is on its way, and no token is used after its replacement", async () => {
+    const { session, storage } = await tab();
+    await session.signIn("ada", "correct horse");
+    session.reject("a-r0");
+    const refresh = session.accessToken();
+    const change = session.changePassword("correct horse", "battery staple");
+    await Promise.all([refresh, change]);
+    expect(server.refreshes).toEqual(["r0"]);
+    expect(server.changes).toEqual(["Bearer a-r1"]);
+    expect(stored(storage)).toBe("changed");
+    expect(session.user.value).toEqual(USER);
+  });
+
+  it("does not sign in again when the person signed out before the answer came", async () => {
+    const { session, storage } = await tab();
+    await session.signIn("ada", "correct horse");
+    server.meanwhile = () => session.signOut();
+    await expect(session.changePassword("a", "b")).rejects.toMatchObject({ code: "session_ended" });
+    expect(session.user.value).toBeNull();
+    expect(stored(storage)).toBeUndefined();
+    expect(server.loggedOut).toEqual(["r0", "changed"]);
+  });
+});
+
+describe("a sign-in", () => {
+  it("brings a new password where the one it has works once", async () => {
+    const { session } = await tab();
+    await session.signIn("ada", "shown once", "my own");
+    expect(server.logins).toEqual([{ username: "ada", password: "shown once", new_password: "my own" }]);
+  });
+
+  it("of another tab stays when the answer to this one comes later", async () => {
+    const { session, storage } = await tab();
+    const other = { user: { ...USER, id: "other" }, refresh_token: "theirs" };
+    server.meanwhile = () => {
+      storage.set("realtime.session", JSON.stringify(other));
+      session.user.value = other.user;
+    };
+    await session.signIn("ada", "correct horse");
+    expect(stored(storage)).toBe("theirs");
+    expect(session.user.value?.id).toBe("other");
+    expect(server.loggedOut).toEqual(["r0"]);
   });
 });
 

@@ -1,10 +1,13 @@
 /** The rooms that one is a member of: room id → room. Pure. */
+
 import type { Member, Room, RoomEvent } from "../wire";
+import { shownName } from "./names";
 
 export type Rooms = ReadonlyMap<string, Room>;
 
 export function title(room: Room): string {
-  return room.peer?.display_name ?? room.name ?? "Unnamed room";
+  if (room.peer) return shownName(room.peer.display_name, `@${room.peer.username}`);
+  return shownName(room.name ?? "", "Unnamed room");
 }
 
 /** Latest first. */

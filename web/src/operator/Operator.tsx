@@ -257,7 +257,7 @@ function Close({ close }: { close: ClosedConnection }) {
     <tr data-testid="operator-close" data-reason={close.reason}>
       <td title={close.at}>{clock(Date.parse(close.at))}</td>
       <td>{reasonText(close.reason)}</td>
-      <td>{close.user ? people.nameOf(close.user) : "nobody yet"}</td>
+      <td>{close.user ? <bdi>{people.nameOf(close.user)}</bdi> : "nobody yet"}</td>
       <td>{close.transport === "websocket" ? "WebSocket" : "polling"}</td>
       <td>{close.node}</td>
       <td class="code">{close.connection || "–"}</td>

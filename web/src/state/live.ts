@@ -1,6 +1,7 @@
 /** Where everything meets: what the connection says goes to the stores; what is shown is subscribed to. */
 import { batch, effect, untracked } from "@preact/signals";
 import * as api from "../api";
+import { isolated } from "../core/names";
 import { followed, title } from "../core/rooms";
 import { asRefused } from "../errors";
 import type { PresenceChange, Ready, Room, RoomEvent, SubscribedRoom } from "../wire";
@@ -232,7 +233,7 @@ function happened(event: RoomEvent, me: string): void {
   if (event.kind !== "message.created") return;
   typing.stopped(event.room, event.actor);
   if (event.actor === me) outbox.remove(event.client_id);
-  else if (event.room === route.openRoom.value) notices.speak(`${people.nameOf(event.actor)}: ${event.body}`);
+  else if (event.room === route.openRoom.value) notices.speak(`${isolated(people.nameOf(event.actor))}: ${event.body}`);
 }
 
 /** One has become a member of a room, here or on another device. */
@@ -244,7 +245,7 @@ export function adopt(room: Room): void {
 function removed({ room, reason }: { room: string; reason: string }): void {
   const known = rooms.rooms.value.get(room);
   if (known && reason !== "left") {
-    notices.tell(`You were ${reason === "banned" ? "banned" : "removed"} from ${title(known)}.`);
+    notices.tell(`You were ${reason === "banned" ? "banned" : "removed"} from ${isolated(title(known))}.`);
   }
   forget(room);
 }
@@ -252,7 +253,8 @@ function removed({ room, reason }: { room: string; reason: string }): void {
 export function forget(room: string): void {
   subscribed.delete(room);
   const name = rooms.rooms.value.get(room);
-  if (outbox.discardRoom(room) && name) notices.tell(`What you wrote in ${title(name)} could not be sent any more.`);
+  if (outbox.discardRoom(room) && name)
+    notices.tell(`What you wrote in ${isolated(title(name))} could not be sent any more.`);
   batch(() => {
     rooms.remove(room);
     timelines.drop(room);

@@ -1,6 +1,7 @@
 /** Names by user id. Ids met without a name are looked up, many at once. */
 import { type Signal, signal } from "@preact/signals";
 import * as api from "../api";
+import { shownName } from "../core/names";
 import { asRefused } from "../errors";
 import type { User } from "../wire";
 
@@ -24,7 +25,13 @@ export function person(id: string): Signal<User | null> {
 }
 
 export function nameOf(id: string): string {
-  return person(id).value?.display_name ?? "…";
+  const found = person(id).value;
+  return found ? nameIn(found) : "…";
+}
+
+/** The name of somebody as it is shown; one that shows nothing gives way to the username. */
+export function nameIn(user: User): string {
+  return shownName(user.display_name, user.username ? `@${user.username}` : "Somebody");
 }
 
 /** Remember people that came with something else. */

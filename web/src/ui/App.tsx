@@ -8,6 +8,7 @@ import { asRefused } from "../errors";
 import { dialog } from "../state/dialog";
 import { adopt } from "../state/live";
 import * as notices from "../state/notices";
+import * as people from "../state/people";
 import * as rooms from "../state/rooms";
 import { go, openRoom, operatorOpen } from "../state/route";
 import * as session from "../state/session";
@@ -90,7 +91,8 @@ const STARTS = [
 
 /** No room is open. */
 function Nowhere({ waiting }: { waiting: boolean }) {
-  const name = session.user.value?.display_name ?? "";
+  const user = session.user.value;
+  const name = user ? people.nameIn(user) : "";
   const isNew = rooms.loaded.value && rooms.rooms.value.size === 0;
   return (
     <main class="nowhere">
@@ -99,7 +101,9 @@ function Nowhere({ waiting }: { waiting: boolean }) {
           <p class="beginning-mark">
             <Icon name="pulse" />
           </p>
-          <h1>Hello, {name}.</h1>
+          <h1>
+            Hello, <bdi>{name}</bdi>.
+          </h1>
           <p>
             {isNew ? "Join a room that others made, or make the first one." : "Pick a room, or begin something new."}
           </p>
@@ -151,7 +155,9 @@ function Door({ id }: { id: string }) {
       {room && (
         <>
           <RoomAvatar room={room} />
-          <h1 data-testid="room-title">{title(room)}</h1>
+          <h1 data-testid="room-title">
+            <bdi>{title(room)}</bdi>
+          </h1>
           <p>{room.member_count === 1 ? "1 member" : `${room.member_count} members`}</p>
           <button
             class="button primary"

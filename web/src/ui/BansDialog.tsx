@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../api";
 import { dayLabel } from "../core/format";
+import { isolated } from "../core/names";
 import { title } from "../core/rooms";
 import { sentence } from "../core/sentences";
 import { asRefused } from "../errors";
@@ -35,7 +36,7 @@ export function BansDialog({ room, onClose }: { room: Room; onClose(): void }) {
   }
 
   return (
-    <Dialog title={`Banned from ${title(room)}`} onClose={onClose}>
+    <Dialog title={`Banned from ${isolated(title(room))}`} onClose={onClose}>
       <p class="form-error" role="alert">
         {error}
       </p>
@@ -44,18 +45,20 @@ export function BansDialog({ room, onClose }: { room: Room; onClose(): void }) {
       <ul class="picks">
         {(bans ?? []).map((ban) => (
           <li class="pick" key={ban.user.id} data-testid="ban" data-user={ban.user.id}>
-            <Avatar id={ban.user.id} name={ban.user.display_name} />
+            <Avatar id={ban.user.id} name={people.nameIn(ban.user)} />
             <span class="pick-text">
-              <strong>{ban.user.display_name}</strong>
+              <strong>
+                <bdi>{people.nameIn(ban.user)}</bdi>
+              </strong>
               <small>
-                {dayLabel(Date.parse(ban.at), Date.now())}, by {people.nameOf(ban.by)}
+                {dayLabel(Date.parse(ban.at), Date.now())}, by <bdi>{people.nameOf(ban.by)}</bdi>
               </small>
             </span>
             <button
               class="button small"
               type="button"
               data-testid="ban-lift"
-              aria-label={`Lift the ban of ${ban.user.display_name}`}
+              aria-label={`Lift the ban of ${isolated(people.nameIn(ban.user))}`}
               onClick={() => lift(ban)}
             >
               Lift

@@ -3,6 +3,7 @@ import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { room as charactersLeft, clean } from "../core/body";
 import { isOfInputMethod } from "../core/keys";
+import { isolated } from "../core/names";
 import * as drafts from "../state/drafts";
 import * as outbox from "../state/outbox";
 import * as typing from "../state/typing";
@@ -70,8 +71,8 @@ export function Composer({ room, name, field, onEditLast, onSent }: Props) {
           data-testid="composer"
           rows={1}
           dir="auto"
-          aria-label={`Message to ${name}`}
-          placeholder={`Message ${name}`}
+          aria-label={`Message to ${isolated(name)}`}
+          placeholder={`Message ${isolated(name)}`}
           enterkeyhint="send"
           value={text}
           onInput={(event) => change(event.currentTarget.value)}

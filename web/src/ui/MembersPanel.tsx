@@ -1,6 +1,7 @@
 /** Who is in the room, and what one may do about it. */
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import * as api from "../api";
+import { isolated } from "../core/names";
 import { grantable, mayLeave, mayManage, mayRemove } from "../core/policy";
 import { title } from "../core/rooms";
 import { sentence } from "../core/sentences";
@@ -9,6 +10,7 @@ import { asRefused } from "../errors";
 import { forget, talkTo } from "../state/live";
 import * as members from "../state/members";
 import * as notices from "../state/notices";
+import * as people from "../state/people";
 import { isOnline, presenceOf } from "../state/presence";
 import { user } from "../state/session";
 import type { Member, Role, Room } from "../wire";
@@ -74,7 +76,7 @@ export function MembersPanel({ room, onClose }: { room: Room; onClose(): void })
       )}
       {open === "add" && (
         <PeopleDialog
-          title={`Add to ${title(room)}`}
+          title={`Add to ${isolated(title(room))}`}
           hint="Type the beginning of a username."
           taken={taken}
           pick={(found) => add(found.id)}
@@ -94,7 +96,8 @@ function inOrder(a: Member, b: Member): number {
 }
 
 function MemberItem({ room, member }: { room: Room; member: Member }) {
-  const { id, display_name: name, username } = member.user;
+  const { id, username } = member.user;
+  const name = people.nameIn(member.user);
   const me = user.value?.id;
   const own = id === me;
 
@@ -205,7 +208,8 @@ interface RoleProps {
 }
 
 function RoleOf({ room, member, attempt }: RoleProps) {
-  const { id, display_name: name } = member.user;
+  const { id } = member.user;
+  const name = people.nameIn(member.user);
   const roles = grantable(room, member.role);
   if (roles.length < 2) return null;
 
@@ -262,7 +266,7 @@ function Leave({ room, onClose }: { room: Room; onClose(): void }) {
   }
 
   return (
-    <Dialog title={`Leave ${title(room)}?`} onClose={onClose}>
+    <Dialog title={`Leave ${isolated(title(room))}?`} onClose={onClose}>
       <p>{afterLeaving(room)}</p>
       <p class="form-error" role="alert">
         {error}

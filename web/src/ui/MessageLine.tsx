@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { isJumbo } from "../core/body";
 import { clock, fullTime } from "../core/format";
 import { linkify } from "../core/linkify";
+import { isolated } from "../core/names";
 import { type Line, sameLine } from "../core/rows";
 import { sentence } from "../core/sentences";
 import * as connection from "../state/connection";
@@ -60,13 +61,13 @@ export const MessageLine = memo(function MessageLine(props: Props) {
       {line.first && (
         <header class="message-head">
           {!line.own && <Avatar id={line.author} name={name} small />}
-          <strong class={line.own ? "sr-only" : undefined}>{line.own ? "You" : name}</strong>
+          <strong class={line.own ? "sr-only" : undefined}>{line.own ? "You" : <bdi>{name}</bdi>}</strong>
           <time dateTime={new Date(line.atMs).toISOString()} title={fullTime(line.atMs)}>
             {clock(line.atMs)}
           </time>
         </header>
       )}
-      {!line.first && <span class="sr-only">{line.own ? "You" : name}: </span>}
+      {!line.first && <span class="sr-only">{line.own ? "You" : isolated(name)}: </span>}
       <div class="message-row">
         {editing && seq !== null ? (
           <EditBox room={room} seq={seq} text={line.body} onClose={() => onEdit(null)} />
@@ -88,7 +89,7 @@ export const MessageLine = memo(function MessageLine(props: Props) {
           <Actions
             room={room}
             seq={seq}
-            about={line.own ? "your message" : `the message of ${name}`}
+            about={line.own ? "your message" : `the message of ${isolated(name)}`}
             onEdit={mayEdit ? () => onEdit(seq) : null}
             onDeleted={onDeleted}
           />

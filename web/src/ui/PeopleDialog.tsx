@@ -97,9 +97,11 @@ export function PeopleDialog({ title, hint, taken, pick, onClose }: Props) {
               disabled={busy || taken?.has(user.id)}
               onClick={() => choose(user)}
             >
-              <Avatar id={user.id} name={user.display_name} />
+              <Avatar id={user.id} name={people.nameIn(user)} />
               <span class="pick-text">
-                <strong>{user.display_name}</strong>
+                <strong>
+                  <bdi>{people.nameIn(user)}</bdi>
+                </strong>
                 <small>@{user.username}</small>
               </span>
               {taken?.has(user.id) && <small class="tag">{taken.get(user.id)}</small>}

@@ -1,6 +1,7 @@
 /** Make a room; find one to join. */
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../api";
+import { isolated } from "../core/names";
 import { title } from "../core/rooms";
 import { sentence } from "../core/sentences";
 import { asRefused } from "../errors";
@@ -137,7 +138,9 @@ export function BrowseRooms({ onClose, onCreate }: { onClose(): void; onCreate()
           <li class="pick" key={room.id}>
             <RoomAvatar room={room} />
             <span class="pick-text">
-              <strong>{title(room)}</strong>
+              <strong>
+                <bdi>{title(room)}</bdi>
+              </strong>
               <small>{room.member_count === 1 ? "1 member" : `${room.member_count} members`}</small>
             </span>
             <button
@@ -145,7 +148,7 @@ export function BrowseRooms({ onClose, onCreate }: { onClose(): void; onCreate()
               type="button"
               data-testid="room-join"
               data-room={room.id}
-              aria-label={`${rooms.value.has(room.id) ? "Open" : "Join"} ${title(room)}`}
+              aria-label={`${rooms.value.has(room.id) ? "Open" : "Join"} ${isolated(title(room))}`}
               disabled={busy !== null}
               onClick={() => join(room)}
             >

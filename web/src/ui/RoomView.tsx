@@ -1,6 +1,7 @@
 /** The open room: who it is with, what was said, and where to write. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { typingLine } from "../core/format";
+import { isolated } from "../core/names";
 import { mayEditMessage } from "../core/policy";
 import { title } from "../core/rooms";
 import { about, STATUS_NAMES } from "../core/status";
@@ -62,7 +63,7 @@ export function RoomView({ room }: { room: Room }) {
           <RoomAvatar room={room} />
           <div class="room-head-text">
             <h1 data-testid="room-title" ref={heading} tabIndex={-1}>
-              {title(room)}
+              <bdi>{title(room)}</bdi>
             </h1>
             <p>
               <Subtitle room={room} />
@@ -105,7 +106,7 @@ function Subtitle({ room }: { room: Room }) {
     const { id, username } = room.peer;
     const line = about(presenceOf(id), Date.now());
     const status = isOnline(id) ? STATUS_NAMES[statusOf(id)] : "";
-    return <>{[`@${username}`, status, line].filter(Boolean).join(" · ")}</>;
+    return <>{[`@${username}`, status, line && isolated(line)].filter(Boolean).join(" · ")}</>;
   }
   const there = onlineIn(room.id) ?? (members.value?.list ?? []).filter((member) => isOnline(member.user.id)).length;
   const count = room.member_count === 1 ? "1 member" : `${room.member_count} members`;
@@ -120,7 +121,7 @@ function Subtitle({ room }: { room: Room }) {
 
 function TypingLine({ room }: { room: string }) {
   const users = [...(typing.value.get(room)?.keys() ?? [])];
-  const line = typingLine(users.map((id) => people.nameOf(id)));
+  const line = typingLine(users.map((id) => isolated(people.nameOf(id))));
   return (
     <p class="typing" data-testid="typing" aria-live="polite">
       {line && (

@@ -8,6 +8,7 @@ import * as connection from "../state/connection";
 import { dialog } from "../state/dialog";
 import { signOut } from "../state/live";
 import * as outbox from "../state/outbox";
+import * as people from "../state/people";
 import * as presence from "../state/presence";
 import * as rooms from "../state/rooms";
 import { goOperator, openRoom, operatorOpen } from "../state/route";
@@ -123,7 +124,7 @@ function RoomItem({ room }: { room: Room }) {
         aria-current={isOpen ? "page" : undefined}
       >
         <RoomAvatar room={room} small />
-        <span class="room-item-name">{title(room)}</span>
+        <bdi class="room-item-name">{title(room)}</bdi>
         {room.kind === "private" && (
           <span class="room-item-kind">
             <Icon name="lock" />
@@ -195,10 +196,20 @@ function Me() {
         disabled={!own}
         onClick={() => open("status")}
       >
-        <Avatar id={user.id} name={user.display_name} shown={shown} />
+        <Avatar id={user.id} name={people.nameIn(user)} shown={shown} />
         <span class="me-text">
-          <strong data-testid="me-name">{user.display_name}</strong>
-          <small data-testid="me-text">{text ? `@${user.username} · ${text}` : `@${user.username}`}</small>
+          <strong data-testid="me-name">
+            <bdi>{people.nameIn(user)}</bdi>
+          </strong>
+          <small data-testid="me-text">
+            @{user.username}
+            {text && (
+              <>
+                {" · "}
+                <bdi>{text}</bdi>
+              </>
+            )}
+          </small>
         </span>
       </button>
       {user.admin && (
