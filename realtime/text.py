@@ -46,8 +46,9 @@ _SPACES = _class("Zs")
 _visible = re.compile(f"[{_PREPENDED}]|[^{_CONTROLS}{_FILLERS}{_VARIATION}{_MARKS}{_FORMATS}{_SPACES}]").search
 _control = re.compile(f"[{_CONTROLS}]").search
 _control_of_text = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search  # tab and line ends are none
-_run_of_marks = re.compile(f"[{_MARKS}]{{{MAX_MARKS + 1}}}").search
-_has_no_mark = frozenset(chr(one) for one in _CODES if unicodedata.category(chr(one))[0] == "M").isdisjoint
+_EXTENDERS = "\u200c\u200d\U000e0020-\U000e007f"  # cannot be seen and end no cluster of letters and marks (UAX 29, GB9)
+_run_of_marks = re.compile(f"[{_MARKS}{_EXTENDERS}]{{{MAX_MARKS + 1}}}").search
+_has_no_mark = frozenset(filter(re.compile(f"[{_MARKS}{_EXTENDERS}]").match, map(chr, _CODES))).isdisjoint
 _hidden = re.compile(f"(?![{_PREPENDED}])[{_FORMATS}{_PRIVATE}{_FILLERS}{_NONCHARACTERS}{_VARIATION}]")
 _flag = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,16}\U000e007f")  # England's, Scotland's … (UTS 51, ED-14a)
 _blanks = re.compile(f"[{_SPACES}]+")

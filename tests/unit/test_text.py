@@ -109,6 +109,15 @@ def test_of_control_characters_a_body_holds_tab_and_line_ends_alone_and_everythi
             text.plain(f"a{end}b")
 
 
+@pytest.mark.parametrize("between", ["\u200d", "\u200c", "\u034f", "\ufe0f", "\U000e0061"])
+@pytest.mark.parametrize("base", ["a", "\u0628"])
+def test_what_cannot_be_seen_between_marks_does_not_make_them_fewer(between: str, base: str) -> None:
+    painted = base + ("\u0334" * 7 + between) * 40
+    for rule in (text.body, text.line, text.name):
+        with pytest.raises(ValueError, match=REFUSED):
+            rule(painted)
+
+
 def test_a_message_may_hold_what_a_font_of_ones_own_shows() -> None:
     for shown in ("\uf8ff", "\U000f0000"):
         assert text.body(shown) == shown
