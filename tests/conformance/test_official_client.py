@@ -155,7 +155,7 @@ async def test_what_the_server_does_not_take_is_refused_and_the_connection_goes_
     assert client.said("disconnect") == []
 
 
-@pytest.mark.parametrize(("token", "code"), [("wrong", "token_invalid"), (None, "invalid_request"), ("", "invalid_request")])
+@pytest.mark.parametrize(("token", "code"), [("wrong", "token_invalid"), (None, "token_missing"), ("", "token_missing")])
 async def test_a_wrong_token_is_told_with_its_code_and_not_tried_again(
     api: Api, driver: Driver, transports: Transports, token: str | None, code: str
 ) -> None:

