@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from realtime.gateway.http_lines import HttpLines
     from realtime.limits import Buckets
 
-AT_ONCE = 16
+AT_ONCE = 4
 """Requests that begin in one turn of the loop, 0.2 to 0.3 ms each; the others in the next ones, by turns of their addresses."""
 
 
