@@ -246,3 +246,14 @@ def test_every_image_of_others_can_be_pinned_and_pinned_again(name: str) -> None
     assert once.count(f"@sha256:{'a' * 64}") >= len(named)
     twice = pin_images.pinned(once, dict.fromkeys(named, f"sha256:{'b' * 64}"))
     assert twice == once.replace("a" * 64, "b" * 64)
+
+
+# -- security.md -------------------------------------------------------------------------------------
+
+
+def test_security_md_has_every_point_and_names_files_that_exist() -> None:
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(range(1, 51))
+    named = re.findall(r"`((?:tests|realtime|tools|requirements|web)/[\w./-]+\.\w+)`", text)
+    assert len(named) > 50
+    assert [name for name in named if not (ROOT / name).exists()] == []
