@@ -28,10 +28,21 @@ function compressed(): Plugin {
   };
 }
 
+/** The script that mends a page whose other files are gone: it must work alone, so it is no part of the bundle. */
+function recovering(): Plugin {
+  return {
+    name: "recovering",
+    transformIndexHtml: {
+      order: "post",
+      handler: () => [{ tag: "script", attrs: { src: "./recover.js" }, injectTo: "head-prepend" }],
+    },
+  };
+}
+
 // The server sends `default-src 'self'`, so nothing may end up inline: no module preload script, no data: URLs.
 export default defineConfig({
   base: "./",
-  plugins: [compressed()],
+  plugins: [recovering(), compressed()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     outDir: "../realtime/web",
