@@ -44,6 +44,12 @@ export function atHead(rooms: Rooms, id: string, headSeq: number): Rooms {
   return room && room.head_seq < headSeq ? new Map(rooms).set(id, { ...room, head_seq: headSeq }) : rooms;
 }
 
+export function counted(rooms: Rooms, id: string, memberCount: number): Rooms {
+  const room = rooms.get(id);
+  if (!room || room.member_count === memberCount) return rooms;
+  return new Map(rooms).set(id, { ...room, member_count: memberCount });
+}
+
 export function applyEvent(rooms: Rooms, event: RoomEvent, me: string): Rooms {
   const room = rooms.get(event.room);
   if (!room || event.seq <= room.head_seq) return rooms;

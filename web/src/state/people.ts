@@ -34,6 +34,18 @@ export function nameIn(user: User): string {
   return shownName(user.display_name, user.username ? `@${user.username}` : "Somebody");
 }
 
+/** Somebody, as soon as they are known. */
+export function met(id: string): Promise<User> {
+  const found = person(id);
+  return new Promise((resolve) => {
+    const stop = found.subscribe((user) => {
+      if (!user) return;
+      resolve(user);
+      queueMicrotask(() => stop());
+    });
+  });
+}
+
 /** Remember people that came with something else. */
 export function meet(users: readonly User[]): void {
   for (const user of users) {

@@ -60,6 +60,11 @@ export function apply(event: RoomEvent, me: string): void {
   rooms.value = pure.applyEvent(rooms.value, event, me);
 }
 
+/** How many members a room has, as a whole list of them says. */
+export function counted(id: string, memberCount: number): void {
+  rooms.value = pure.counted(rooms.value, id, memberCount);
+}
+
 export function atHead(id: string, headSeq: number): void {
   rooms.value = pure.atHead(rooms.value, id, headSeq);
 }
