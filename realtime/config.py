@@ -9,21 +9,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from realtime import origins
+from realtime import consistency, origins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX = "REALTIME_"
-TOKEN_CHARS = 16
-_NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PACKET_BYTES = 1 << 17
 """What the contract permits needs so much: 8,000 emoji that a client writes as JSON escapes are 96,000 bytes, the subscription
 of 1,000 rooms is 126,000."""
 UNSENT_BYTES = 1 << 19
 """The answer to that subscription, and a window of catching up (`rooms.catch_up`) behind it."""
-_SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9._~-]+").fullmatch
-_OWN_PATHS = {"api", "assets", "healthz", "metrics", "readyz", "socket.io"}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^/?#@]*)([^?#]*)", re.DOTALL)
 """Scheme, user and password, hosts (a cluster has several), path. Up to the last @, so that no part of a password is shown."""
 
@@ -56,15 +52,21 @@ class Config:
         "", "this node's name in `ready`, logs and, for balancers, at the beginning of session ids; empty: random"
     )
     database_pool_size: int = _setting(10, "connections to PostgreSQL", at_least=2, at_most=1000)
-    start_wait_s: float = _setting(30.0, "how long a start waits for PostgreSQL that is away, starting or full", "s", at_least=0)
-    statement_timeout_ms: int = _setting(4000, "what one SQL statement may take", "ms", at_least=100)
-    lock_timeout_ms: int = _setting(2000, "what a statement may wait for a lock", "ms", at_least=50)
+    start_wait_s: float = _setting(
+        30.0, "how long a start waits for PostgreSQL that is away, starting or full", "s", at_least=0, at_most=86_400
+    )
+    statement_timeout_ms: int = _setting(4000, "what one SQL statement may take", "ms", at_least=100, at_most=3_600_000)
+    lock_timeout_ms: int = _setting(2000, "what a statement may wait for a lock", "ms", at_least=50, at_most=3_600_000)
     token_issuer: str = _setting("realtime", "`iss` of access tokens")
     token_audience: str = _setting("realtime", "`aud` of access tokens")
     access_token_ttl_s: int = _setting(900, "life of an access token", "s", at_least=10, at_most=900)
     token_grace_s: int = _setting(30, "how long a connection outlives its access token", "s", at_least=0, at_most=300)
-    refresh_token_ttl_s: int = _setting(30 * 86400, "life of a refresh token that is not used", "s", at_least=60)
-    signing_key_rotation_s: float = _setting(30 * 86400, "age at which the key of access tokens is replaced", "s", at_least=3600)
+    refresh_token_ttl_s: int = _setting(
+        30 * 86400, "life of a refresh token that is not used", "s", at_least=60, at_most=3650 * 86400
+    )
+    signing_key_rotation_s: float = _setting(
+        30 * 86400, "age at which the key of access tokens is replaced", "s", at_least=3600, at_most=3650 * 86400
+    )
     password_threads: int = _setting(2, "passwords checked at once (64 MiB each)", at_least=1, at_most=64)
     password_queue: int = _setting(32, "passwords that may wait for a thread; more get 503", at_least=1)
     login_rate_per_min: int = _setting(
@@ -108,7 +110,9 @@ class Config:
         at_least=1000,
     )  # fmt: skip
     subscriptions_per_connection: int = _setting(1000, "rooms a connection may receive", at_least=1)
-    max_packet_bytes: int = _setting(PACKET_BYTES, "size of one packet or request body", "bytes", at_least=PACKET_BYTES)
+    max_packet_bytes: int = _setting(
+        PACKET_BYTES, "size of one packet or request body", "bytes", at_least=PACKET_BYTES, at_most=1 << 26
+    )
     max_head_bytes: int = _setting(
         32768,
         "size of a request's head: its address and all its headers, cookies among them",
@@ -116,11 +120,13 @@ class Config:
         at_least=8192,
         at_most=1 << 20,
     )
-    connect_timeout_s: float = _setting(10.0, "time for a new connection to authenticate", "s", at_least=0.1)
-    ping_interval_s: float = _setting(25.0, "pause between heartbeats", "s", at_least=0.1)
-    ping_timeout_s: float = _setting(20.0, "how long the answer to a heartbeat may take", "s", at_least=0.1)
-    unsent_limit_bytes: int = _setting(1 << 20, "unsent bytes at which a slow reader is closed", "bytes", at_least=UNSENT_BYTES)
-    stall_s: float = _setting(10.0, "time without progress at which a slow reader is closed", "s", at_least=0.5)
+    connect_timeout_s: float = _setting(10.0, "time for a new connection to authenticate", "s", at_least=0.1, at_most=3600)
+    ping_interval_s: float = _setting(25.0, "pause between heartbeats", "s", at_least=0.1, at_most=3600)
+    ping_timeout_s: float = _setting(20.0, "how long the answer to a heartbeat may take", "s", at_least=0.1, at_most=3600)
+    unsent_limit_bytes: int = _setting(
+        1 << 20, "unsent bytes at which a slow reader is closed", "bytes", at_least=UNSENT_BYTES, at_most=1 << 30
+    )
+    stall_s: float = _setting(10.0, "time without progress at which a slow reader is closed", "s", at_least=0.5, at_most=3600)
     writer_lanes: int = _setting(2, "commits in flight at once", at_least=1, at_most=64)
     writer_queue: int = _setting(10_000, "messages that may wait for a commit; more get `overloaded`", at_least=1)
     batch_max: int = _setting(500, "messages in one commit", at_least=1, at_most=5000)
@@ -139,7 +145,7 @@ class Config:
     trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
     metrics_networks: str = _setting("", "networks that may read /metrics without a token, joined by commas; empty: none", "CIDR")
     metrics_token: str = _setting("", "bearer token that may read /metrics from anywhere; empty: none", secret=True)
-    drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1)
+    drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1, at_most=3600)
     log_level: str = _setting("info", "how much is logged", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting("auto", "console, json, or auto: console on a terminal", choices=("auto", "console", "json"))
 
@@ -183,24 +189,17 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
             values[key] = _parse(fields[key], given, "--" + key.replace("_", "-"))
     if "base_path" in values:
         values["base_path"] = values["base_path"].rstrip("/")
+    if "statement_timeout_ms" in values:  # the other's default follows
+        values.setdefault("lock_timeout_ms", min(values["statement_timeout_ms"], fields["lock_timeout_ms"].default))
     config = Config(**values)
     for name, property_ in (("trusted_proxies", "proxies"), ("metrics_networks", "scrapers"), ("cors_origins", "origins")):
         try:
             getattr(config, property_)  # parsed here, so that a wrong one stops the start
         except ValueError as error:
             raise ConfigError(f"{PREFIX}{name.upper()}: {error}.") from error
-    if config.node_id and not _NODE_ID.fullmatch(config.node_id):
-        raise ConfigError(f"{PREFIX}NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs.")
-    if 0 < len(config.metrics_token) < TOKEN_CHARS:
-        raise ConfigError(f"{PREFIX}METRICS_TOKEN is at least {TOKEN_CHARS} characters long; `openssl rand -hex 32` makes one.")
-    if config.base_path and not _is_base_path(config.base_path):
-        raise ConfigError(f"{PREFIX}BASE_PATH is a path such as /chat, of letters, digits and ._~-, and none of our own paths.")
+    for fault in consistency.faults(config):
+        raise ConfigError(fault)
     return config
-
-
-def _is_base_path(text: str) -> bool:
-    first, *others = text.split("/")
-    return not first and bool(others) and all(map(_SEGMENT, others)) and others[0] not in _OWN_PATHS
 
 
 def describe(config: Config) -> Iterator[tuple[str, str, str, str, str]]:

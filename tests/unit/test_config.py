@@ -60,6 +60,27 @@ def test_the_hosts_of_a_cluster_are_shown() -> None:
         ("REALTIME_BASE_PATH", "/a/../b", "REALTIME_BASE_PATH is a path such as /chat"),
         ("REALTIME_BASE_PATH", "/api", "REALTIME_BASE_PATH is a path such as /chat"),
         ("REALTIME_BASE_PATH", "/a?b", "REALTIME_BASE_PATH is a path such as /chat"),
+        ("REALTIME_DRAIN_S", "inf", "REALTIME_DRAIN_S is from 1 to 3600, not 'inf'."),
+        ("REALTIME_PING_INTERVAL_S", "nan", "REALTIME_PING_INTERVAL_S is from 0.1 to 3600, not 'nan'."),
+        ("REALTIME_STATEMENT_TIMEOUT_MS", "3000000000", "REALTIME_STATEMENT_TIMEOUT_MS is from 100 to 3600000"),
+        ("REALTIME_DATA_DIR", "", "REALTIME_DATA_DIR names a folder"),
+        ("REALTIME_DATABASE_URL", "mysql://me:s3cret@db/chat", "REALTIME_DATABASE_URL begins with postgresql://."),
+        ("REALTIME_REDIS_PREFIX", "", "REALTIME_REDIS_PREFIX is 1 to 64 letters"),
+        ("REALTIME_REDIS_PREFIX", "rt:*", "REALTIME_REDIS_PREFIX is 1 to 64 letters"),
+        ("REALTIME_TOKEN_ISSUER", "", "REALTIME_TOKEN_ISSUER is 1 to 256 characters"),
+        ("REALTIME_TOKEN_AUDIENCE", "a b", "REALTIME_TOKEN_AUDIENCE is 1 to 256 characters"),
+        ("REALTIME_METRICS_TOKEN", "0123456789abcdef ", "REALTIME_METRICS_TOKEN is ASCII without blanks"),
+        ("REALTIME_TRUSTED_PROXIES", "::ffff:10.0.0.0/104", "REALTIME_TRUSTED_PROXIES: ::ffff:"),
+        ("REALTIME_TRUSTED_PROXIES", "10.0.0.1/8", "REALTIME_TRUSTED_PROXIES: 10.0.0.1/8 has host bits set."),
+        (
+            "REALTIME_MIGRATE_DATABASE_URL",
+            "postgresql://db/chat",
+            "REALTIME_MIGRATE_DATABASE_URL goes with REALTIME_DATABASE_URL",
+        ),
+        ("REALTIME_LOCK_TIMEOUT_MS", "5000", "REALTIME_LOCK_TIMEOUT_MS is at most REALTIME_STATEMENT_TIMEOUT_MS"),
+        ("REALTIME_REFRESH_TOKEN_TTL_S", "60", "REALTIME_REFRESH_TOKEN_TTL_S is at least REALTIME_ACCESS_TOKEN_TTL_S"),
+        ("REALTIME_WRITER_LANES", "11", "REALTIME_WRITER_LANES is at most REALTIME_DATABASE_POOL_SIZE"),
+        ("REALTIME_MAX_PACKET_BYTES", "4000000", "REALTIME_MAX_PACKET_BYTES is at most REALTIME_UNSENT_LIMIT_BYTES"),
         ("REALTIME_CORS_ORIGINS", "*,null", "REALTIME_CORS_ORIGINS: `*` stands for every origin already"),
         ("REALTIME_CORS_ORIGINS", "null", "REALTIME_CORS_ORIGINS: `null` is the origin of every sandboxed page"),
         ("REALTIME_CORS_ORIGINS", "https://a.example/chat", "REALTIME_CORS_ORIGINS: 'https://a.example/chat' is more than an"),
@@ -107,9 +128,14 @@ def test_a_packet_may_hold_whatever_the_contract_permits_in_whatever_form_of_jso
     most = bounds.max_length
     assert 100 + most * len(one) <= config.PACKET_BYTES
     for name in ("max_packet_bytes", "unsent_limit_bytes"):
-        with pytest.raises(config.ConfigError, match=f"REALTIME_{name.upper()} is at least"):
+        with pytest.raises(config.ConfigError, match=f"REALTIME_{name.upper()} is from"):
             config.load({f"REALTIME_{name.upper()}": "65536"}, {})
 
 
 def test_a_base_path_may_end_with_a_slash() -> None:
     assert [config.load({"REALTIME_BASE_PATH": text}, {}).base_path for text in ("/", "/chat/", "/a/b")] == ["", "/chat", "/a/b"]
+
+
+def test_a_shorter_statement_timeout_takes_the_wait_for_locks_along() -> None:
+    assert load({"REALTIME_STATEMENT_TIMEOUT_MS": "1000"}, {}).lock_timeout_ms == 1000
+    assert load({"REALTIME_STATEMENT_TIMEOUT_MS": "9000"}, {}).lock_timeout_ms == 2000
