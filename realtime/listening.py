@@ -67,7 +67,7 @@ def announcement(host: str, sockets: Sequence[socket.socket]) -> str:
                 if any(one.family == family for one in sockets)]  # fmt: skip
     everywhere = host in (*EVERYWHERE, "0.0.0.0", "::")
     beside = f" and every {' and '.join(families)} address of this machine" if everywhere else ""
-    return f"Realtime is at {url(host, sockets)} {beside} (stop with Ctrl-C)"
+    return f"Realtime is at {url(host, sockets)}{beside}  (stop with Ctrl-C)"
 
 
 def _bind(host: str, port: int, *, share: bool) -> list[socket.socket]:
