@@ -172,7 +172,9 @@ def _pack(request: web.Request, response: web.StreamResponse) -> None:
     Only what GET answers: it holds no token and no password, whose length beside text of somebody's choice would tell them
     (BREACH). They come from POST alone.
     """
-    if isinstance(response, web.Response) and isinstance(response.body, bytes) and len(response.body) >= PACKED_BYTES:
+    if not isinstance(response, web.Response) or "ETag" in response.headers:  # a file: that names one form of it
+        return
+    if isinstance(response.body, bytes) and len(response.body) >= PACKED_BYTES:
         response.headers["Vary"] = "Accept-Encoding"
         if "Content-Encoding" not in response.headers and accepts("gzip", request.headers.get("Accept-Encoding", "")):
             response.enable_compression(web.ContentCoding.gzip)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from mimetypes import guess_type
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -46,7 +48,7 @@ def add_site(edge: Edge, folder: pathlib.Path | None) -> None:
 
     async def page(request: web.Request) -> web.StreamResponse:
         try:
-            return _file(folder, "index.html")
+            return _named_anew(request, folder, "index.html")
         except errors.NotFound:
             return web.Response(status=503, text=NOT_BUILT, content_type="text/html")
 
@@ -56,11 +58,36 @@ def add_site(edge: Edge, folder: pathlib.Path | None) -> None:
         return response
 
     async def beside(request: web.Request) -> web.StreamResponse:
-        return _file(folder, request.match_info["name"])
+        return _named_anew(request, folder, request.match_info["name"])
 
     edge.add("/", {"GET": page}, PAGE)
     edge.add(f"/assets/{{name:{_NAME}}}", {"GET": asset}, PAGE, template="/assets/{name}")
     edge.add(f"/{{name:{_NAME}}}", {"GET": beside}, PAGE, template="/{name}")
+
+
+def _named_anew(request: web.Request, folder: pathlib.Path | None, name: str) -> web.Response:
+    """Answer with a file whose name stays while its content changes, told apart by the content.
+
+    Its time and size do not tell: packages and images made twice alike give every release the same time, and a page that names
+    other assets has the same size.
+    """
+    path = folder / name if folder else None
+    if path is None or not path.is_file():
+        raise errors.NotFound
+    headers = {
+        "Vary": "Accept-Encoding",
+        "Content-Type": _TYPES.get(path.suffix) or guess_type(name)[0] or "application/octet-stream",
+    }
+    for coding, ending in (("br", ".br"), ("gzip", ".gz")):
+        beside = path.with_name(name + ending)
+        if accepts(coding, request.headers.get("Accept-Encoding", "")) and beside.is_file():
+            path, headers["Content-Encoding"] = beside, coding
+            break
+    content = path.read_bytes()
+    headers["ETag"] = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+    if headers["ETag"] in request.headers.get("If-None-Match", ""):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=content, headers=headers)
 
 
 class _File(web.FileResponse):

@@ -291,3 +291,11 @@ def test_the_configuration_names_the_nodes_in_every_place(kind: str) -> None:
     text = (ROOT / "deploy" / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[kind]).read_text("utf-8")
     counts: dict[str, Any] = {name: text.count(f"node-{name}:8000") for name in "abc"}
     assert set(counts.values()) == {3}
+
+
+async def test_who_takes_compressed_answers_gets_them_through_the_balancer(front: Front, https: aiohttp.ClientSession) -> None:
+    for accepted, coding in (("gzip", "gzip"), ("identity", None)):
+        async with https.get(f"{front.url}/api/openapi.json", headers={"Accept-Encoding": accepted}) as answer:
+            assert (answer.status, answer.headers.get("Content-Encoding")) == (200, coding)
+            assert "Accept-Encoding" in answer.headers["Vary"]
+            assert (await answer.json())["openapi"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import pathlib
 
 import pytest
@@ -168,3 +169,16 @@ async def test_what_the_build_compressed_is_served_to_whom_takes_it(
 async def test_an_asset_that_is_gone_is_no_page_and_kept_by_nobody(start: Start, built: pathlib.Path) -> None:
     answer = await (await start(static=built)).get("/assets/index-old.js")
     assert (answer.status, answer.content_type, answer.headers["Cache-Control"]) == (404, "application/problem+json", "no-store")
+
+
+async def test_a_page_of_another_release_is_another_page_whatever_its_time_and_size(start: Start, built: pathlib.Path) -> None:
+    """Images and packages that are made reproducibly give all files one time."""
+    client = await start(static=built)
+    tag = (await client.get("/")).headers["ETag"]
+    page = built / "index.html"
+    before = page.stat()
+    page.write_text("<!doctype html><title>CLIENT</title>")
+    os.utime(page, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert page.stat().st_size == before.st_size
+    answer = await client.get("/", headers={"If-None-Match": tag})
+    assert (answer.status, "CLIENT" in await answer.text()) == (200, True)
