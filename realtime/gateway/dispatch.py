@@ -336,7 +336,7 @@ class Dispatch:
         rooms = [RoomId(room) for room in dict.fromkeys(request.rooms)]
         if not peer.rooms.issuperset(rooms):
             raise errors.NotSubscribed
-        sight = await self._presence.look([UserId(user) for user in dict.fromkeys(request.users)], rooms)
+        sight = await self._presence.look(peer.user, [UserId(user) for user in dict.fromkeys(request.users)], rooms)
 
         def finish(ack: Callable[[bytes], None]) -> None:
             ack(_OK)

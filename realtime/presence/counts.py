@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from realtime import errors
@@ -20,9 +21,10 @@ _ROOMS_AT_MOST = 200  # on one node
 
 
 class _Count:
-    __slots__ = ("members", "online", "read_at_s")
+    __slots__ = ("asker", "members", "online", "read_at_s")
 
-    def __init__(self, members: set[UserId], read_at_s: float) -> None:
+    def __init__(self, members: set[UserId], read_at_s: float, asker: UserId) -> None:
+        self.asker = asker  # who was the first to look
         self.members = members
         self.read_at_s = read_at_s
         self.online = 0
@@ -50,15 +52,34 @@ class RoomCounts:
         """Return how many were there when the room was counted last."""
         return self._counts[room].online
 
-    async def add(self, room: RoomId) -> bool:
-        """Count a room from now on; tell whether it is, since not too many are. Raises Unavailable."""
+    async def add(self, room: RoomId, asker: UserId) -> bool:
+        """Count a room from now on; tell whether it is, since not too many are. Raises Unavailable.
+
+        When all places are taken, one is taken from whoever has most of them, unless that is who asks.
+        """
         if room not in self._counts:
-            if len(self._counts) >= _ROOMS_AT_MOST:
+            if not self._has_place(asker):
                 return False
-            count = _Count(await self._members(room), self._clock())
+            count = _Count(await self._members(room), self._clock(), asker)
+            if not self._has_place(asker):  # others came meanwhile
+                return False
+            self._make_place(asker)
             count.online = len(count.members & self._there())
             self._counts[room] = count
         return True
+
+    def _has_place(self, asker: UserId) -> bool:
+        return len(self._counts) < _ROOMS_AT_MOST or self._greedy(asker) is not None
+
+    def _make_place(self, asker: UserId) -> None:
+        if len(self._counts) >= _ROOMS_AT_MOST and (greedy := self._greedy(asker)) is not None:
+            del self._counts[next(room for room in reversed(self._counts) if self._counts[room].asker == greedy)]
+
+    def _greedy(self, asker: UserId) -> UserId | None:
+        """Return who has most places, if that is two more than the one who asks has."""
+        places = Counter(count.asker for count in self._counts.values())
+        [(user, most)] = places.most_common(1)
+        return user if most > places[asker] + 1 else None
 
     def left(self, user: UserId, room: RoomId) -> None:
         """Somebody is no member of a room any more."""

@@ -1,7 +1,8 @@
 """This node's lease in Redis, with its users, for nodes that start later or have missed something.
 
 `<prefix>:{presence}:nodes` is the set of nodes; each has `<prefix>:{presence}:<node>:head`, which lives only as long as the
-lease and says how many users belong to it, and `<prefix>:{presence}:<node>:sealed`, a hash of its users. Head and users are
+lease and says how many users belong to it, and `<prefix>:{presence}:<node>:sealed`, a hash of its users. These, and `…:last`, the
+same as the head, stay for an hour: the first node that is back reads who was there when all were killed. Head and users are
 sealed, each with its name, as messages between nodes are: whoever can write to Redis, and is no node, can repeat what was there
 (for two minutes) and make nothing new. A node without a head does not count, whatever else there is of it.
 
@@ -31,6 +32,8 @@ FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
 _USERS_AT_ONCE = 1000
 _CHECKED_AT_ONCE = 250  # 1 ms; then others have their turn
 _NODES_AT_MOST = 1000
+_REMAINS_S = 3600.0
+_PARTS = ("head", "last", "sealed", "version", "users", "entries")
 _OLD_S = 120.0  # how far clocks of nodes may be apart, with the time that a lease lives
 _NODE = re.compile(rb"[\x21-\x7e]{1,200}", re.ASCII)
 _encode = msgspec.json.Encoder().encode
@@ -113,7 +116,7 @@ class Lease:
         """Write the lease and all users anew: Redis may have lost them."""
         self._sealed_with = self._seal.key
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(*(self._key(self._node, part) for part in ("head", "sealed", "version", "users", "entries")))
+            pipeline.delete(*(self._key(self._node, part) for part in _PARTS))
             for at, part in enumerate(_parts(list(shown))):
                 if at:
                     await asyncio.sleep(0)
@@ -135,16 +138,19 @@ class Lease:
         pipeline.sadd(self._nodes, self._node)
         head = _encode(_Head(version, len(self._written), self._wall()))
         life_ms = int(LEASE_S * 1000)
-        pipeline.set(self._key(self._node, "head"), self._seal.seal(self._name(self._node, ""), head), px=life_ms)
+        sealed = self._seal.seal(self._name(self._node, ""), head)
+        pipeline.set(self._key(self._node, "head"), sealed, px=life_ms)
+        pipeline.set(self._key(self._node, "last"), sealed, px=int(_REMAINS_S * 1000))
+        pipeline.pexpire(self._key(self._node, "sealed"), int(_REMAINS_S * 1000))
         pipeline.set(self._key(self._node, "version"), version, px=life_ms)
-        for key in ("sealed", "users", "entries"):
+        for key in ("users", "entries"):
             pipeline.pexpire(self._key(self._node, key), int(LEASE_S * 4000))
 
     async def remove(self) -> None:
         """Give the lease back."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.srem(self._nodes, self._node)
-            pipeline.delete(*(self._key(self._node, part) for part in ("head", "sealed", "version", "users", "entries")))
+            pipeline.delete(*(self._key(self._node, part) for part in _PARTS))
             await pipeline.execute()
 
     async def others(self) -> list[str]:
@@ -163,7 +169,6 @@ class Lease:
         """Return a node's version and users; None when it holds no lease.
 
         A node without one is taken off the list; should it be alive after all, it puts itself there with its next renewal.
-        Its users are left to their time to live: it may be writing them anew at this moment.
 
         Raises:
             Forged: what is there was not written by that node, or not lately.
@@ -187,11 +192,34 @@ class Lease:
             raise Forged
         return said.version, await self._checked_users(node, users)
 
-    def _checked_head(self, node: str, head: bytes) -> _Head:
+    async def remains(self, node: str) -> tuple[float, list[UserId]]:
+        """Return when a node without a lease renewed it last (Unix seconds), and who was there; and delete that.
+
+        Raises:
+            Forged: what is there was not written by that node.
+        """
         try:
-            found = _decode_head(self._seal.unseal(self._name(node, ""), head))
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.get(self._key(node, "last"))
+                pipeline.hgetall(self._key(node, "sealed"))
+                pipeline.delete(self._key(node, "last"), self._key(node, "sealed"))
+                last, users, _ = await pipeline.execute()
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                raise Forged from error
+            raise
+        if last is None:
+            return 0.0, []
+        return self._opened_head(node, last).at_s, list(await self._checked_users(node, users))
+
+    def _opened_head(self, node: str, head: bytes) -> _Head:
+        try:
+            return _decode_head(self._seal.unseal(self._name(node, ""), head))
         except ValueError as error:
             raise Forged from error
+
+    def _checked_head(self, node: str, head: bytes) -> _Head:
+        found = self._opened_head(node, head)
         if abs(self._wall() - found.at_s) > _OLD_S:
             raise Forged
         return found

@@ -36,6 +36,7 @@ _CHOICES_MARGIN_S = 60.0  # how long a change may take to show in the store
 _RETRY_S = 1.0
 _LOOK_S = 0.2
 _COMPLAIN_S = 60.0
+_BURIED_AT_MOST = 1000
 _USERS_AT_ONCE = 1000
 _SEEN_AT_MOST = 100_000  # departures that wait for the store
 _INVISIBLE_AT_MOST = 100_000
@@ -135,6 +136,7 @@ class Presence:
         self._rewrite = True
         self._changed, self._asked, self._went = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._buried: dict[str, None] = {}  # the store knows when their users were last seen
         self._choices_read_s = clock()
         self._next_search_s = 0.0
         self._complain_from_s = 0.0
@@ -336,10 +338,11 @@ class Presence:
 
     # -- those who watch --------------------------------------------------------------------------
 
-    async def look(self, users: Sequence[UserId], rooms: Sequence[RoomId]) -> Sight:
+    async def look(self, asker: UserId, users: Sequence[UserId], rooms: Sequence[RoomId]) -> Sight:
         """Find out what there is to watch.
 
         Args:
+            asker: Who asks: places for counts are shared out among users.
             rooms: Whoever asks is a member of each, as the caller knows. Members of small ones are watched one by one.
 
         Raises:
@@ -351,7 +354,7 @@ class Presence:
             found = await self._store.members(room, self._room_members + 1)
             if len(found) <= self._room_members:
                 members[room] = found
-            elif await self._counts.add(room):
+            elif await self._counts.add(room, asker):
                 counted.append(room)
         everybody = {*filter(is_uuid, users), *(one for found in members.values() for one in found)}
         away = [one for one in everybody if one not in self._state]
@@ -488,6 +491,7 @@ class Presence:
         for node in self._state.dead(self._clock()):
             seen_s = self._wall() - GRACE_S  # it said farewell then, or some seconds earlier fell silent
             changed = self._state.drop(node, seen_s)
+            self._buried = {node: None, **self._buried} if len(self._buried) < _BURIED_AT_MOST else {node: None}
             if min(self._state.nodes) == self._node:
                 for user in changed:
                     if user not in self._state:
@@ -511,12 +515,25 @@ class Presence:
                     found = None
                     self._forged()
                 self._unsynced.discard(node)
+                if found is None and node not in self._state.nodes and node not in self._buried:
+                    await self._read_remains(node)
                 # No lease is no proof of death: Redis may have come back empty. The node's own time runs out if it is dead.
                 if found is not None:
                     version, users = found
                     self._note(self._state.replace(node, users, version, self._clock() + LEASE_S))
         except FAILURES:
             self.suspend()
+
+    async def _read_remains(self, node: str) -> None:
+        """Tell the store who was there when a node was killed, of which no node knows that lives."""
+        try:
+            seen_s, users = await self._lease.remains(node)
+        except Forged:
+            self._forged()
+            return
+        for user in users:
+            if user not in self._state:
+                self._saw(user, seen_s)
 
     def _forged(self) -> None:
         if self._clock() >= self._complain_from_s:

@@ -79,6 +79,22 @@ async def test_what_a_node_wrote_is_read(scene: Scene) -> None:
     assert await other.others() == []
 
 
+async def test_who_was_there_when_a_node_was_killed_is_read_once(scene: Scene) -> None:
+    one, other = scene.lease("n1"), scene.lease("n2")
+    await one.rewrite(1, {ANN: PLAIN})
+    await one.write(2, {BOB: DND}, [])
+    written_s = scene.now_s
+    await scene.redis.delete(scene.key("n1", "head"))  # its time has run out
+    scene.now_s += 1000
+    assert await other.read("n1") is None
+    seen_s, users = await other.remains("n1")
+    assert seen_s == pytest.approx(written_s, abs=0.001) and sorted(users) == [ANN, BOB]
+    assert await other.remains("n1") == (0.0, [])
+    await scene.redis.set(scene.key("evil", "last"), b"x")
+    with pytest.raises(Forged):
+        await other.remains("evil")
+
+
 async def test_a_lease_that_nobody_sealed_shows_nobody(scene: Scene) -> None:
     """As the release before wrote it, and as anybody can who writes to Redis."""
     await scene.redis.sadd(scene.nodes, "evil.1")

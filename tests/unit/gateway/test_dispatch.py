@@ -144,7 +144,7 @@ class Services:
             raise self.failure
         return [SimpleNamespace(behind=0, room=room, error=None, frames=[], head_seq=7, role=Role.MEMBER) for room, _ in wanted]
 
-    async def look(self, users: Sequence[UserId], rooms: Sequence[RoomId]) -> Sequence[UserId]:
+    async def look(self, _asker: UserId, users: Sequence[UserId], rooms: Sequence[RoomId]) -> Sequence[UserId]:
         self.asked.append(("look", list(users), list(rooms)))
         await self.gate.wait()
         return users

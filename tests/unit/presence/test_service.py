@@ -154,6 +154,11 @@ class FakeLease:
         version, users, until_s = self._redis.leases.get(node, (0, dict[UserId, Entry](), 0.0))
         return (version, dict(users)) if until_s > now_s() else None
 
+    async def remains(self, node: str) -> tuple[float, list[UserId]]:
+        self._ask(f"remains {node}")
+        _, users, until_s = self._redis.leases.pop(node, (0, dict[UserId, Entry](), LEASE_S))
+        return until_s - LEASE_S, list(users)
+
     async def close(self) -> None:
         self.closed = True
 
@@ -213,7 +218,7 @@ class Node:
         return [(view.user, view.status is not Status.OFFLINE) for view in sorted(views)]
 
     async def look(self, watcher: Watcher, users: Sequence[UserId] = (), rooms: Sequence[RoomId] = ()) -> list[View]:
-        sight = await self.presence.look(users, rooms)
+        sight = await self.presence.look(watcher.user, users, rooms)
         views, counts = self.presence.watch(watcher, sight, set(rooms))
         watcher.counts += counts
         return views
@@ -931,3 +936,17 @@ async def test_a_lease_is_written_anew_when_another_key_seals(redis: Redis) -> N
         node.lease.is_stale = True
         await asyncio.sleep(RENEW_S + 1)
         assert "rewrite" in node.lease.calls
+
+
+@in_virtual_time
+async def test_a_node_that_is_back_alone_stores_when_those_were_last_seen_whom_it_lost(redis: Redis) -> None:
+    """All nodes were killed: nobody who lives knows who was there."""
+    await asyncio.sleep(100)
+    killed_s = now_s()
+    redis.leases["killed"] = 3, {ANN: PLAIN, BOB: PLAIN}, killed_s + LEASE_S
+    await asyncio.sleep(600)
+    async with nodes(redis, "n1") as [node]:
+        await node.comes(BOB)
+        await asyncio.sleep(2 * RENEW_S)
+        assert redis.store.last_seen_s == {ANN: killed_s, BOB: killed_s}
+        assert "killed" not in redis.leases
