@@ -613,3 +613,17 @@ async def test_every_answer_says_how_browsers_are_to_take_it(polling: Polling) -
         assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
         assert headers["Cache-Control"] == "no-store"
+
+
+async def test_large_cookies_are_taken_and_larger_ones_refused_without_repeating_them(api: Api) -> None:
+    for size, expected in ((8_200, 101), (30_000, 101), (33_000, 431), (100_000, 431)):
+        _, status, headers = await RawSocket.upgrade(api.url, headers={"Cookie": "sso=" + "s" * size})
+        assert status == expected
+        if status == 431:
+            assert headers["content-type"] == "application/problem+json"
+            assert int(headers["content-length"]) < 500
+        async with api.http.get(
+            f"{api.url}/socket.io/", params=wire.HANDSHAKE, headers={"Cookie": "sso=" + "s" * size}
+        ) as answer:
+            assert answer.status == (200 if expected == 101 else 431)
+            assert "sss" not in await answer.text()
