@@ -106,8 +106,10 @@ function Tile({
   return (
     <div class="tile">
       <dt>{name}</dt>
-      <dd data-testid={testid}>{value}</dd>
-      {more && <small>{more}</small>}
+      <dd>
+        <span data-testid={testid}>{value}</span>
+        {more && <small>{more}</small>}
+      </dd>
     </div>
   );
 }
@@ -146,7 +148,8 @@ function Nodes({ nodes, atMs }: { nodes: readonly NodeStatus[]; atMs: number }) 
   return (
     <section aria-labelledby="operator-nodes">
       <h2 id="operator-nodes">Nodes</h2>
-      <div class="operator-wide">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by the keyboard */}
+      <section class="operator-wide" aria-label="Table of nodes" tabIndex={0}>
         <table>
           <thead>
             <tr>
@@ -181,7 +184,7 @@ function Nodes({ nodes, atMs }: { nodes: readonly NodeStatus[]; atMs: number }) 
             ))}
           </tbody>
         </table>
-      </div>
+      </section>
     </section>
   );
 }
@@ -216,7 +219,8 @@ function Closes({ status: now }: { status: ClusterStatus }) {
           {only ? "None of the latest ended so." : "No connection has ended since the nodes started."}
         </p>
       ) : (
-        <div class="operator-wide closes">
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: as above
+        <section class="operator-wide closes" aria-label="Table of connections that ended" tabIndex={0}>
           <table>
             <thead>
               <tr>
@@ -234,7 +238,7 @@ function Closes({ status: now }: { status: ClusterStatus }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </section>
       )}
       {refusals.length > 0 && (
         <>

@@ -1,5 +1,6 @@
 /** The rooms, the people one talks to, and oneself. */
 import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { title } from "../core/rooms";
 import { unread } from "../core/seen";
 import { sentence } from "../core/sentences";
@@ -19,6 +20,8 @@ import type { Room } from "../wire";
 import { Avatar, RoomAvatar } from "./Avatar";
 import { Icon } from "./Icon";
 
+const NARROW = "(max-width: 760px)"; // as in house.css
+
 function open(which: NonNullable<typeof dialog.value>): void {
   dialog.value = which;
 }
@@ -28,8 +31,11 @@ export function Sidebar() {
   const groups = list.filter((room) => room.kind !== "direct");
   const directs = list.filter((room) => room.kind === "direct");
 
+  const alone = useAlone(); // then it is the main part of the page
+
   return (
-    <nav class="sidebar" aria-label="Rooms">
+    // biome-ignore lint/a11y/useAriaPropsSupportedByRole: both roles take a label
+    <div class="sidebar" role={alone ? "main" : "navigation"} aria-label="Rooms">
       <header class="sidebar-head">
         <p class="brand">
           <span class={`brand-mark ${connection.status.value}`}>
@@ -76,8 +82,20 @@ export function Sidebar() {
         )}
       </div>
       <Me />
-    </nav>
+    </div>
   );
+}
+
+/** On a narrow screen the list of rooms is all that shows, unless one is open. */
+function useAlone(): boolean {
+  const [narrow, setNarrow] = useState(() => matchMedia(NARROW).matches);
+  useEffect(() => {
+    const query = matchMedia(NARROW);
+    const look = () => setNarrow(query.matches);
+    query.addEventListener("change", look);
+    return () => query.removeEventListener("change", look);
+  }, []);
+  return narrow && !openRoom.value && !operatorOpen.value;
 }
 
 interface SectionProps {

@@ -1,0 +1,125 @@
+"""What the page looks like and withstands: nothing outside its box, a build that is gone, an input method."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.browser.conftest import WAIT_MS, Screens
+from tests.browser.test_account import sign_in
+from tests.client import PASSWORD, Api, unique
+from tests.integration.test_administration import grant
+
+if TYPE_CHECKING:
+    from playwright.async_api import Route
+
+    from tests.conftest import Nodes
+
+
+async def test_sixty_rooms_scroll_in_their_box_and_the_page_does_not(api: Api, screens: Screens) -> None:
+    anna = await api.register(unique("anna"))
+    for number in range(60):
+        await anna.room("private", f"Room {number}")
+    screen = await screens.open()
+    await sign_in(screen, api.url, anna.username, PASSWORD)
+    await screen.see("room-item", count=60)
+    for element in ("document.documentElement", "document.body", "document.querySelector('.house')"):
+        assert await screen.page.evaluate(f"{element}.scrollTop = 9999, {element}.scrollTop") == 0
+
+
+async def test_the_styles_of_the_operators_page_stay_on_it(api: Api, nodes: Nodes, screens: Screens) -> None:
+    boss = await grant(nodes.running[0], await api.register(unique("boss")))
+    await boss.room(name="Kitchen")
+    screen = await screens.open()
+    await sign_in(screen, api.url, boss.username, PASSWORD)
+    await screen.see("room-item")
+    background = "getComputedStyle(document.querySelector('.avatar.tile')).backgroundColor"
+    before = await screen.page.evaluate(background)
+    await screen.click("operator-open")
+    await screen.see("operator-node")
+    assert await screen.page.evaluate(background) == before
+
+
+async def test_a_password_that_works_once_brings_one_of_ones_own(api: Api, nodes: Nodes, screens: Screens) -> None:
+    boss = await grant(nodes.running[0], await api.register(unique("boss")))
+    anna = await api.register(unique("anna"))
+    once = (await boss.request("POST", f"/admin/users/{anna.id}/password", expect=200)).json["password"]
+    screen = await screens.open()
+    await sign_in(screen, api.url, anna.username, once)
+    await screen.fill("auth-new-password", "a better one of my own")
+    await screen.click("auth-submit")
+    await screen.see("room-list")
+    await screen.click("sign-out")
+    await sign_in(screen, api.url, anna.username, "a better one of my own")
+    await screen.see("room-list")
+
+
+@pytest.mark.parametrize("gone", [1, 99], ids=["for a moment", "for good"])
+async def test_a_script_that_is_gone_makes_the_page_load_anew_exactly_once(api: Api, screens: Screens, gone: int) -> None:
+    screen = await screens.open()
+    asked, loads = 0, 0
+
+    async def answer(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        await (route.fulfill(status=404) if asked <= gone else route.continue_())
+
+    def loaded(*_: object) -> None:
+        nonlocal loads
+        loads += 1
+
+    await screen.page.route("**/assets/index-*.js", answer)
+    screen.page.on("domcontentloaded", loaded)
+    await screen.page.goto(api.url)
+    if gone == 1:
+        await screen.see("auth-username")
+    else:
+        await screen.page.get_by_role("alert").filter(has_text="being updated").wait_for(timeout=3 * WAIT_MS)
+    await asyncio.sleep(1)  # a loop would go on by then
+    assert loads == 2
+
+
+async def test_a_refused_origin_is_said(api: Api, screens: Screens) -> None:
+    screen = await screens.open()
+
+    async def refuse(route: Route) -> None:
+        if route.request.method == "GET":
+            await route.continue_()
+        else:
+            await route.fulfill(status=403, json={"code": "origin_not_allowed", "retryable": False})
+
+    await screen.page.route("**/socket.io/**", refuse)
+    await screen.register(api.url, "Anna")
+    await screen.see("banner", "refuses pages from this address")
+
+
+async def test_enter_of_safaris_input_method_sends_nothing(api: Api, screens: Screens) -> None:
+    screen = await screens.open()
+    await screen.register(api.url, "Anna")
+    await screen.create_room(unique("Tokyo "))
+    await screen.fill("composer", "日本語")
+    enter = "new KeyboardEvent('keydown', {key: 'Enter', keyCode: %d, bubbles: true, cancelable: true})"
+    field = "document.querySelector('[data-testid=composer]')"
+    await screen.page.evaluate(f"{field}.dispatchEvent({enter % 229})")
+    assert await screen.page.locator(screen.at("composer")).input_value() == "日本語"
+    await screen.page.evaluate(f"{field}.dispatchEvent({enter % 13})")
+    await screen.see("message-body", "日本語")
+
+
+async def test_a_draft_outlives_the_end_of_a_session(api: Api, screens: Screens) -> None:
+    screen = await screens.open()
+    name = await screen.register(api.url, "Anna")
+    room = unique("Desk ")
+    await screen.create_room(room)
+    await screen.fill("composer", "half a sentence")
+    signed_in = await api.request("POST", "/auth/login", {"username": name, "password": PASSWORD}, expect=200)
+    change = {"current_password": PASSWORD, "new_password": "another good one"}
+    headers = {"Authorization": f"Bearer {signed_in.json['access_token']}"}
+    await screen.page.request.post(f"{api.url}/api/v1/me/password", data=change, headers=headers)
+    await screen.see("auth-username")
+    await screen.fill("auth-username", name)
+    await screen.fill("auth-password", "another good one")
+    await screen.click("auth-submit")
+    await screen.see("composer")
+    assert await screen.page.locator(screen.at("composer")).input_value() == "half a sentence"
