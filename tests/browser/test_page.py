@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.browser.conftest import WAIT_MS, Screens
 from tests.browser.test_account import sign_in
 from tests.client import PASSWORD, Api, unique
