@@ -19,6 +19,7 @@ from realtime.rooms.cluster import Cluster
 from realtime.rooms.envelope import SPLIT_BYTES, Kind, Refusal, Refused, Sealer
 from realtime.rooms.peers import BEAT_S, Beat, Peers
 from realtime.rooms.shard import Item, Shard
+from realtime.swings import Swings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -128,7 +129,7 @@ class Bus:
         self._met_s = self._healthy_s = self._clock()  # when another node was heard last, and the bus came back last
         self._beating: asyncio.Task[None] | None = None
         self._was_healthy = False
-        self._complained = False
+        self._swings = Swings(self._say, self._clock)
         self._next_complaint_s = self._next_refusal_s = 0.0
         self._unsent = False
 
@@ -153,6 +154,7 @@ class Bus:
 
     async def close(self) -> None:
         await tasks.end([self._beating])
+        self._swings.close()
         if self.healthy:
             self._put(self._lane_that_lives(), Kind.BEAT, [], Beat.GONE)
             with contextlib.suppress(TimeoutError):
@@ -415,17 +417,20 @@ class Bus:
     def _look(self, error: Exception | None = None) -> None:
         """Say so when the bus as a whole came or went."""
         healthy = self.healthy
-        if not healthy and error is not None and not self._complained:
-            logger.warning("the bus is %s (%s): events reach other nodes late until it is back", self.state, type(error).__name__)
-            self._complained = True
-        if healthy and self._complained:
-            logger.warning("the bus is back")
-            self._complained = False
+        if healthy or error is not None:
+            self._swings.turn(healthy, type(error).__name__)
         if healthy is not self._was_healthy:
             self._was_healthy = healthy
             self._healthy_s = self._clock()
             self._alone = False
             self._health(healthy)
+
+    def _say(self, is_well: bool, why: str, swung: int) -> None:
+        often = f"; it came and went {swung} times since this was last said" if swung > 1 else ""
+        if is_well:
+            logger.warning("the bus is back%s", often)
+        else:
+            logger.warning("the bus is %s (%s): events reach other nodes late until it is back%s", self.state, why, often)
 
     def message(self, shard: Shard, channel: str, data: bytes) -> None:
         try:

@@ -19,6 +19,7 @@ from realtime.store.connecting import SERVING, Connector, check
 from realtime.store.connections import Connections
 from realtime.store.sqlstate import Meaning, meaning
 from realtime.store.starting import reason
+from realtime.swings import Swings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -97,6 +98,7 @@ class Database:
         self._connections = Connections(self._connect_warm, size, self._doubt)
         self._running: set[asyncio.Task[object]] = set()
         self._probing: asyncio.Task[None] | None = None
+        self._swings = Swings(self._say, lambda: asyncio.get_running_loop().time())
         self._open = False
         self._back_at_s = float("-inf")
         self.away = False
@@ -138,6 +140,7 @@ class Database:
         if self._running:
             await asyncio.wait(self._running, timeout=_CLOSE_S)
         await tasks.end([*self._running, self._probing])
+        self._swings.close()
         self._connections.close()
 
     async def _connect(self) -> Connection:
@@ -344,7 +347,7 @@ class Database:
     def _note_away(self, error: BaseException) -> None:
         if not self.away:
             self.away = True
-            logger.warning("PostgreSQL is away (%s): nothing can be sent or read until it is back", type(error).__name__)
+            self._swings.turn(False, type(error).__name__)
             self._tell_health(False)
         self._connections.drop_idle()
         self._doubt()
@@ -361,8 +364,16 @@ class Database:
         if self.away:
             self.away = False
             self._back_at_s = asyncio.get_running_loop().time()
-            logger.warning("PostgreSQL is back")
+            self._swings.turn(True)
             self._tell_health(True)
+
+    @staticmethod
+    def _say(is_well: bool, why: str, swung: int) -> None:
+        often = f"; it came and went {swung} times since this was last said" if swung > 1 else ""
+        if is_well:
+            logger.warning("PostgreSQL is back%s", often)
+        else:
+            logger.warning("PostgreSQL is away (%s): nothing can be sent or read until it is back%s", why, often)
 
     def _tell_health(self, healthy: bool) -> None:
         try:

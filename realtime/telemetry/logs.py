@@ -24,6 +24,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Of the REST request that is being answered; on each of its lines, and in the header `X-Request-Id` of the answer."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+REPEATS, REPEAT_S = 10, 60.0
+_PLACES = 1000
 _HARMLESS = (RealtimeError, OSError, AttributeError, NameError, TypeError, ImportError, RecursionError)
 """Whose texts are about the program, or the system, and never about values."""
 
@@ -35,6 +37,31 @@ class _Record(logging.LogRecord):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # whatever the standard library gives
         if found := request_id.get():
             self.request = found
+
+
+class Repeats(logging.Filter):
+    """Lets ten warnings a minute through from each place in the program, and the next one say how many were held back.
+
+    Whatever goes on wrong, or is done over and over by a client, must not fill the disk or hide the other lines.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int, object], tuple[float, int]] = {}  # since when, and how many
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        place = record.pathname, record.lineno, record.exc_info[0] if record.exc_info else None
+        since_s, count = self._said.get(place, (float("-inf"), 0))
+        if record.created - since_s >= REPEAT_S:
+            if count > REPEATS:
+                record.held_back = count - REPEATS
+            if len(self._said) >= _PLACES:
+                self._said.clear()
+            since_s, count = record.created, 0
+        self._said[place] = since_s, count + 1
+        return count < REPEATS
 
 
 class _Formatter(logging.Formatter):
@@ -99,6 +126,7 @@ def configure(level: str, style: str, node: str = "") -> None:
     handler = logging.StreamHandler(sys.stderr)
     plain = style == "console" or (style == "auto" and sys.stderr.isatty())
     handler.setFormatter(ConsoleFormatter() if plain else JsonFormatter(node))
+    handler.addFilter(Repeats())
     # What is not even HTTP is answered with 400; a traceback with parts of the request helps nobody.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # Its debug lines are about file descriptors and slow callbacks, and name the arguments of those.
