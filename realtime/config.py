@@ -84,7 +84,7 @@ class Config:
     memberships_per_min: int = _setting(
         60, "members a user adds (also with a new room), and as often joins and leaves", "1/min", at_least=1
     )
-    memberships_burst: int = _setting(1000, "and how many at once", at_least=1)
+    memberships_burst: int = _setting(1200, "and how many at once", at_least=1)
     rejoins_burst: int = _setting(10, "of these, joins and leaves of one room at once; so many again in 100 s", at_least=2)
     changes_per_min: int = _setting(
         60, "changes of roles, bans and removals a user; and as many of their settings and blocks", "1/min", at_least=1

@@ -74,7 +74,7 @@ def granted(made: Budgets, budget: Budget, at_most: int, room: str | None = None
 
 @pytest.mark.parametrize("budget", [one for one in Budget if one not in COUNTED_ELSEWHERE])
 def test_a_budget_grants_its_burst_and_then_its_rate(made: Budgets, clock: Clock, budget: Budget) -> None:
-    burst = {Budget.ROOMS: 1200, Budget.ADDS: 1000, Budget.JOINS: 10}.get(budget, 200)
+    burst = {Budget.ROOMS: 1200, Budget.ADDS: 1200, Budget.JOINS: 10}.get(budget, 200)
     assert granted(made, budget, 5000, "room") == burst
     made.charge(budget, BOB, "room")  # others have their own
     clock.now_s += 60
@@ -82,12 +82,12 @@ def test_a_budget_grants_its_burst_and_then_its_rate(made: Budgets, clock: Clock
 
 
 def test_joins_are_counted_in_each_room_and_over_all(made: Budgets) -> None:
-    assert [granted(made, Budget.JOINS, 100, f"room {number}") for number in range(100)] == [10] * 100
+    assert [granted(made, Budget.JOINS, 100, f"room {number}") for number in range(120)] == [10] * 120
     assert granted(made, Budget.JOINS, 1, "another") == 0
 
 
 def test_forced_memberships_of_large_rooms_are_owed(made: Budgets, clock: Clock) -> None:
-    assert granted(made, Budget.ADDS, 100, tokens=199) == 6  # 1,000 at once, the last room on credit
+    assert granted(made, Budget.ADDS, 100, tokens=199) == 7  # 1,200 at once, the last room on credit
     clock.now_s += 60
     assert granted(made, Budget.ADDS, 100, tokens=199) == 0
     clock.now_s += 140
