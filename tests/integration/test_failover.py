@@ -83,7 +83,7 @@ async def test_acks_are_back_soon_after_a_promotion_while_the_first_host_hangs(
         while await send() == 503:
             await asyncio.sleep(0.1)
     assert (await anna.get(f"/rooms/{room}"))["head_seq"] in (2, 3)
-    assert await late == 503
+    assert await late in (503, 200), "200 where a busy machine asked it only after the promotion"
     away = [record for record in caplog.records if "PostgreSQL is away" in record.getMessage()]
     assert len(away) == 1, "what was asked of the host that hangs says nothing about the one that took its place"
     first.cut()
