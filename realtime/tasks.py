@@ -21,7 +21,7 @@ COMPLAIN_S = 60.0
 FAILING_S = 5.0
 """How long a loop has been failing before it counts as failing: one bad answer is no trouble."""
 HUNG_S = 60.0
-PAUSE_S = (0.25, 5.0)
+PAUSE_S = (0.25, 2.0)
 """Pauses after failures: the first, and the longest."""
 
 
