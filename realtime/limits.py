@@ -116,8 +116,9 @@ class Buckets:
         return max(0.0, full_s - now_s - self._tolerance_s)
 
     def give_back(self, key: Hashable) -> None:
-        """Undo the last `take` of a key."""
-        self._full_s[key] -= self._interval_s
+        """Undo the last `take` of a key; one that is not remembered any more has all that it may have."""
+        if key in self._full_s:
+            self._full_s[key] -= self._interval_s
 
     def forget(self, key: Hashable) -> None:
         """Give a key its full burst back."""

@@ -122,3 +122,11 @@ def test_a_rate_grants_each_holder_what_a_bucket_of_its_own_would() -> None:
     for now_s in (100.0, 100.0, 100.0, 100.0, 100.5, 100.75, 101.0, 101.25, 200.0):
         assert rate.take(first, now_s) == pytest.approx(bucket.take(now_s))
     assert [rate.take(second, 200.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
+
+
+def test_what_is_given_back_for_a_key_that_is_forgotten_does_no_harm() -> None:
+    buckets = Buckets(1.0, 2, at_most=1)
+    buckets.take("a", 0.0)
+    buckets.take("b", 0.0)
+    buckets.give_back("a")
+    assert len(buckets) == 1
