@@ -28,6 +28,8 @@ BURST_S = 1.0
 """So many seconds' worth of its budget of units a connection may bring at once."""
 OVERDRAWN_S = 10.0
 """A connection that was kept waiting for so long without a pause of its own is closed as `overloaded`."""
+DROPPED_BYTES_PER_S = 1 << 20
+"""What a connection that is closing may still send, to be dropped: a few reads hold all that was on its way."""
 _SHORTEST_WAIT_S = 0.05
 
 
@@ -156,9 +158,13 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
-            # What still comes is dropped, one read a turn.
+            # What still comes is dropped, one read a turn, and of a flood so much a second.
             self._hold()
-            self._bounds.turns.add(self)
+            wait_s = len(data) / DROPPED_BYTES_PER_S
+            if wait_s > _SHORTEST_WAIT_S:
+                self._bounds.turns.later(self, wait_s)
+            else:
+                self._bounds.turns.add(self)
             return
         pongs: list[bytes] | None = None
         reader = self._reader

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from realtime.gateway.session import CloseReason, Session
-from realtime.gateway.transport import BURST_S, OVERDRAWN_S, SLICE_UNITS, WebSocket
+from realtime.gateway.transport import BURST_S, DROPPED_BYTES_PER_S, OVERDRAWN_S, SLICE_UNITS, WebSocket
 from realtime.gateway.turns import AT_ONCE
 from realtime.gateway.websocket import BINARY, CLOSE, PING, PONG, CloseCode
 from tests.unit.gateway.fakes import Shared, Transport
@@ -98,6 +98,16 @@ def test_what_comes_after_the_close_is_dropped_one_read_a_turn(wired: Wired) -> 
     wired.socket.data_received(masked(b"x"))
     assert not wired.transport.reading
     wired.shared.loop.advance(0)
+    assert wired.transport.reading
+    assert wired.owner.messages == []
+
+
+def test_a_flood_that_goes_on_after_the_close_is_dropped_at_a_bounded_pace(wired: Wired) -> None:
+    wired.socket.close(CloseCode.NORMAL)
+    wired.socket.data_received(bytes(DROPPED_BYTES_PER_S // 4))
+    wired.shared.loop.advance(0.2)
+    assert not wired.transport.reading
+    wired.shared.loop.advance(0.1)
     assert wired.transport.reading
     assert wired.owner.messages == []
 
