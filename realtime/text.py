@@ -32,7 +32,11 @@ def _class(categories: str) -> str:
 
 
 _CODES = (*range(0x323B0), *range(0xE0000, 0xE0200))  # where something is assigned, but for the planes of private use
-_FILLERS = "\u2800\u115f\u1160\u3164\uffa0\u17b4\u17b5\u034f"  # letters, symbols and marks by category, and nothing to see
+# Letters, symbols and marks by category, and nothing to see: blanks of scripts, of Braille and of music, U+FFFC in browsers.
+_FILLERS = "\u2800\u115f\u1160\u3164\uffa0\u17b4\u17b5\u034f\ufffc\U0001d159"
+_RESERVED = (
+    "\u2065\ufff0-\ufff8\U000e0000\U000e0002-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff"  # ignorable, unassigned
+)
 _VARIATION = "\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180d\u180f"
 _PREPENDED = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"  # format characters that can be seen
 _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17))
@@ -42,14 +46,16 @@ _FORMATS = _class("Cf Zl Zp")
 _PRIVATE = "\ue000-\uf8ff\U000f0000-\U0010ffff"  # a box, or what a font of one's own shows
 _SPACES = _class("Zs")
 
-# Unassigned code points may be letters or emoji of a Unicode newer than Python's, so they count as visible.
-_visible = re.compile(f"[{_PREPENDED}]|[^{_CONTROLS}{_FILLERS}{_VARIATION}{_MARKS}{_FORMATS}{_SPACES}]").search
+# Other unassigned code points may be letters or emoji of a Unicode newer than Python's, so they count as visible.
+_visible = re.compile(
+    f"[{_PREPENDED}]|[^{_CONTROLS}{_FILLERS}{_RESERVED}{_NONCHARACTERS}{_VARIATION}{_MARKS}{_FORMATS}{_SPACES}]"
+).search
 _control = re.compile(f"[{_CONTROLS}]").search
 _control_of_text = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search  # tab and line ends are none
 _EXTENDERS = "\u200c\u200d\U000e0020-\U000e007f"  # cannot be seen and end no cluster of letters and marks (UAX 29, GB9)
 _run_of_marks = re.compile(f"[{_MARKS}{_EXTENDERS}]{{{MAX_MARKS + 1}}}").search
 _has_no_mark = frozenset(filter(re.compile(f"[{_MARKS}{_EXTENDERS}]").match, map(chr, _CODES))).isdisjoint
-_hidden = re.compile(f"(?![{_PREPENDED}])[{_FORMATS}{_PRIVATE}{_FILLERS}{_NONCHARACTERS}{_VARIATION}]")
+_hidden = re.compile(f"(?![{_PREPENDED}])[{_FORMATS}{_PRIVATE}{_FILLERS}{_RESERVED}{_NONCHARACTERS}{_VARIATION}]")
 _flag = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,16}\U000e007f")  # England's, Scotland's … (UTS 51, ED-14a)
 _blanks = re.compile(f"[{_SPACES}]+")
 

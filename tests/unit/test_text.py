@@ -50,6 +50,10 @@ HIDDEN = {
     "joiners": "\u200d\u200c",
     "byte order mark": "\ufeff",
     "right-to-left mark": "\u200f",
+    "object replacement": "\ufffc",
+    "blank note head": "\U0001d159",
+    "ignorable and not assigned": "\u2065\ufff0\U000e0fff",
+    "noncharacters": "\uffff\ufdd0",
 }
 DECEIVING = {
     "bidi override": "\u202enimda",
@@ -65,6 +69,8 @@ DECEIVING = {
     "zero-width joiner in Latin": "an\u200dna",
     "trailing non-joiner": "anna\u200c",
     "filler behind": "anna\u3164",
+    "blank note head behind": "anna\U0001d159",
+    "reserved behind": "anna\U000e0fff",
     "braille blank behind": "anna\u2800",
     "invisible tags behind": "anna\U000e0061",
     "selector behind a letter": "a\ufe0f",
