@@ -1,13 +1,15 @@
-"""What the page looks like and withstands: nothing outside its box, a build that is gone, an input method."""
+"""What the page looks like and withstands: accessible, nothing outside its box, a build that is gone, an input method."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import pathlib
+from typing import TYPE_CHECKING, Literal
 
 import pytest
+from playwright.async_api import ViewportSize
 
-from tests.browser.conftest import WAIT_MS, Screens
+from tests.browser.conftest import DESKTOP, WAIT_MS, Screen, Screens
 from tests.browser.test_account import sign_in
 from tests.client import PASSWORD, Api, unique
 from tests.integration.test_administration import grant
@@ -16,6 +18,53 @@ if TYPE_CHECKING:
     from playwright.async_api import Route
 
     from tests.conftest import Nodes
+
+AXE = pathlib.Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+NARROW = ViewportSize(width=390, height=844)
+FINDINGS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`)"""
+
+
+async def look(screen: Screen, what: str) -> list[str]:
+    """Return what axe finds wrong on the screen as it is."""
+    await screen.page.evaluate(AXE.read_text())
+    # Colours are judged when nothing moves any more.
+    await screen.page.evaluate("Promise.all(document.getAnimations().filter((one) => one.effect.getComputedTiming()"
+                               ".iterations !== Infinity).map((one) => one.finished.catch(() => null)))")  # fmt: skip
+    return [f"{what}: {found}" for found in await screen.page.evaluate(FINDINGS)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, NARROW], ids=["1280", "390"])
+async def test_axe_finds_nothing_wrong_on_the_main_screens(
+    api: Api, nodes: Nodes, screens: Screens, size: ViewportSize, scheme: Literal["light", "dark"]
+) -> None:
+    boss = await grant(nodes.running[0], await api.register(unique("boss")))
+    bert = await api.register(unique("bert"))
+    room = await boss.room(name="Kitchen", members=[bert])
+    await bert.send(room, "hello")
+    await boss.send(room, "good morning")
+    screen = await screens.open(size, scheme)
+    await screen.page.goto(api.url)
+    await screen.see("auth-username")
+    found = await look(screen, "sign in")
+    await sign_in(screen, api.url, boss.username, PASSWORD)
+    await screen.see("room-item")
+    found += await look(screen, "rooms")
+    await screen.click("room-item")
+    await screen.see("message", count=2)
+    found += await look(screen, "room")
+    if size is NARROW:
+        await screen.click("room-members")
+    await screen.click("member-menu")
+    found += await look(screen, "members")
+    await screen.page.goto(f"{api.url}/#/server")
+    await screen.see("operator-node")
+    found += await look(screen, "server")
+    await screen.page.goto(f"{api.url}/#/")
+    await screen.click("status-open")
+    found += await look(screen, "status")
+    assert "\n".join(found) == ""
 
 
 async def test_sixty_rooms_scroll_in_their_box_and_the_page_does_not(api: Api, screens: Screens) -> None:

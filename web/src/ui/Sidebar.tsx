@@ -32,17 +32,18 @@ export function Sidebar() {
   const directs = list.filter((room) => room.kind === "direct");
 
   const alone = useAlone(); // then it is the main part of the page
+  const Brand = alone ? "h1" : "p";
 
   return (
     // biome-ignore lint/a11y/useAriaPropsSupportedByRole: both roles take a label
     <div class="sidebar" role={alone ? "main" : "navigation"} aria-label="Rooms">
-      <header class="sidebar-head">
-        <p class="brand">
+      <div class="sidebar-head">
+        <Brand class="brand">
           <span class={`brand-mark ${connection.status.value}`}>
             <Icon name="pulse" />
           </span>
           Realtime
-        </p>
+        </Brand>
         <button
           class="icon-button"
           type="button"
@@ -53,7 +54,7 @@ export function Sidebar() {
         >
           <Icon name="browse" />
         </button>
-      </header>
+      </div>
       <div class="sidebar-lists" data-testid="room-list">
         <Section title="Rooms" action="New room" testid="room-create" onAction={() => open("new")}>
           {groups.map((room) => (
@@ -205,7 +206,7 @@ function Me() {
   const shown = own && connection.status.value === "online" ? shownAs(own.status) : undefined;
   const text = textOf(own, Date.now());
   return (
-    <footer class="me">
+    <div class="me">
       <button
         class="me-status"
         type="button"
@@ -253,6 +254,6 @@ function Me() {
       >
         <Icon name="leave" />
       </button>
-    </footer>
+    </div>
   );
 }
