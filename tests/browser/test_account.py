@@ -10,6 +10,8 @@ from tests.client import PASSWORD, Api, unique
 from tests.integration.test_administration import grant
 
 if TYPE_CHECKING:
+    from playwright.async_api import Route
+
     from tests.conftest import Nodes
 
 
@@ -87,6 +89,38 @@ async def test_a_password_is_changed_and_the_other_devices_are_signed_out(api: A
     await here.click("session-end")
     await here.see("session", count=1)
     await there.see("auth-submit")
+
+
+async def test_a_tab_that_renews_while_another_changes_the_password_stays_signed_in(api: Api, screens: Screens) -> None:
+    here = await screens.open()
+    name = await here.register(api.url, "Anna")
+    there = Screen(await here.page.context.new_page())
+    answered, asked = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()
+        answered.set()
+        await asked.wait()
+        await route.fulfill(response=answer)
+
+    await there.page.route("**/auth/refresh", late)
+    await here.click("status-open")
+    await here.click("account-open")
+    await here.fill("password-current", PASSWORD)
+    await here.fill("password-new", "another good one")
+    await there.page.goto(api.url)
+    await answered.wait()
+    await here.click("password-save")
+    asked.set()
+    await here.see("toast", "Your password is changed")
+    for tab in (there, here):
+        await tab.see("room-list")
+        await tab.page.reload()
+        await tab.see("room-list")
+    fresh = await screens.open(PHONE)
+    await sign_in(fresh, api.url, name, "another good one")
+    await fresh.see("room-list")
+    assert there.complaints == []
 
 
 async def test_somebody_is_banned_and_may_come_back_when_the_ban_is_lifted(api: Api, screens: Screens) -> None:

@@ -23,14 +23,19 @@ AXE = pathlib.Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 NARROW = ViewportSize(width=390, height=844)
 FINDINGS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
     .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`)"""
+# Colours are judged when nothing moves any more; what a click opens begins to move in the next frame.
+SETTLED = """async () => {
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  await Promise.all(document.getAnimations()
+    .filter((one) => one.effect.getComputedTiming().iterations !== Infinity)
+    .map((one) => one.finished.catch(() => null)));
+}"""
 
 
 async def look(screen: Screen, what: str) -> list[str]:
     """Return what axe finds wrong on the screen as it is."""
     await screen.page.evaluate(AXE.read_text())
-    # Colours are judged when nothing moves any more.
-    await screen.page.evaluate("Promise.all(document.getAnimations().filter((one) => one.effect.getComputedTiming()"
-                               ".iterations !== Infinity).map((one) => one.finished.catch(() => null)))")  # fmt: skip
+    await screen.page.evaluate(SETTLED)
     return [f"{what}: {found}" for found in await screen.page.evaluate(FINDINGS)]
 
 
@@ -62,8 +67,12 @@ async def test_axe_finds_nothing_wrong_on_the_main_screens(
     await screen.see("operator-node")
     found += await look(screen, "server")
     await screen.page.goto(f"{api.url}/#/")
-    await screen.click("status-open")
-    found += await look(screen, "status")
+    for dialog in ("status-open", "room-create", "room-browse"):
+        await screen.click(dialog)
+        await screen.page.get_by_role("dialog").wait_for()
+        found += await look(screen, dialog)
+        await screen.page.keyboard.press("Escape")
+        await screen.page.get_by_role("dialog").wait_for(state="hidden")
     assert "\n".join(found) == ""
 
 
