@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import re
 import urllib.parse
@@ -13,6 +14,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +86,37 @@ async def connect(connection: AbstractConnection, within_s: float) -> None:
     """Connect and sign in. Raises what the driver raises, or TimeoutError."""
     async with asyncio.timeout(within_s):
         await connection.connect()  # type: ignore[no-untyped-call]
+
+
+async def refusal(url: str, within_s: float) -> str:
+    """Ask a server whether it takes who the URL says; return its words when it does not, and nothing when it cannot be asked.
+
+    A server that is away may come back; a password, a database or a port that is wrong does not become right.
+    """
+    one = connection(parse(url).urls[0])
+    try:
+        await connect(one, within_s)
+        async with asyncio.timeout(within_s):
+            await one.send_command("PING")
+            await one.read_response()
+    except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+        return _words(error)
+    finally:
+        with contextlib.suppress(RedisError, OSError, RuntimeError):
+            await one.disconnect(nowait=True)
+    return ""
+
+
+def _words(error: BaseException) -> str:
+    """Return what a refusal says that no waiting mends; nothing for any other failure."""
+    text = str(error)
+    if isinstance(error, InvalidResponse):
+        return "what answers there is no Redis"
+    if "Invalid Database" in text or "DB index" in text:
+        return "it has no database of that number"
+    if isinstance(error, AuthenticationError) or "username-password" in text:
+        return f"it says: {text.rstrip('.')}"
+    return "" if error.__cause__ is None else _words(error.__cause__)
 
 
 def client(url: str, **settings: Any) -> Redis | RedisCluster:

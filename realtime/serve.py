@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 75.0
 DESCRIPTORS = 1 << 20  # wanted; more than that nobody needs, and some systems say 2^30
 DESCRIPTORS_KEPT = 100  # for the bus, logs, files that are served, calls between workers
+_REDIS_S = 2.0
 BACKLOG = 4096  # of connections not yet accepted: after a restart everybody comes back at once
 
 
@@ -178,9 +179,17 @@ async def _migrated(config: Config, superuser_url: str) -> tuple[Urls, list[str]
         raise ConfigError(f"The database cannot be migrated: {error}.") from error
 
 
+async def redis_takes(config: Config) -> None:
+    """Raise ConfigError when Redis answers and refuses the URL. One that does not answer is no reason not to serve."""
+    words = await redis_url_form.refusal(config.redis_url, _REDIS_S) if config.redis_url else ""
+    if words:
+        raise ConfigError(f"REALTIME_REDIS_URL: Redis cannot be used with this URL; {words}.")
+
+
 async def _alone(config: Config, superuser_url: str, redis_url: str, sockets: list[socket.socket]) -> int:
     # Asked twice: whoever is waiting does not want to; PostgreSQL and Redis end with us.
     stop = stop_signals(again=lambda: os._exit(1))
+    await redis_takes(config)
     urls = await starting.patiently(lambda: migrated(config, superuser_url), stop, config.start_wait_s)
     if urls is not None:
         await serve(config, urls.application, redis_url, stop, lambda: announce(config.host, sockets), sockets)

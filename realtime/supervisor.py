@@ -67,6 +67,7 @@ def _private_folder() -> Iterator[str]:
 async def _supervise(config: Config, superuser_url: str, redis_url: str, directory: str, sockets: Sequence[socket.socket]) -> int:
     workers: list[_Worker] = []
     stop = serve.stop_signals(again=functools.partial(_end_at_once, workers, directory))
+    await serve.redis_takes(config)
     urls = await starting.patiently(lambda: serve.migrated(config, superuser_url), stop, config.start_wait_s)
     if urls is None:
         return 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
-from realtime import engines
+from realtime import engines, redis_url
 from tests.conftest import Nodes
 from tests.process import readable
 
@@ -194,3 +194,27 @@ async def test_over_tls_nodes_talk_when_the_authority_is_known_and_not_otherwise
         strangers = Nodes(shared_database, wrong, exits, http)
         await strangers.start()
         assert strangers.running[0].bus.state == "away"
+
+
+async def test_a_redis_that_refuses_the_url_is_told_by_its_words_and_one_that_is_away_is_not(
+    redis: engines.Redis, unused_tcp_port: int
+) -> None:
+    admin = Redis.from_url(redis.url)
+    try:
+        await admin.acl_setuser("node", enabled=True, passwords=["+right"], keys=["*"], channels=["*"], commands=["+@all"])
+        path = redis.url.removeprefix("unix://").partition("?")[0]
+        assert await redis_url.refusal(f"unix://node:right@{path}", 2) == ""
+        said = await redis_url.refusal(f"unix://node:wr0ng-secret@{path}", 2)
+        assert "password" in said
+        assert "wr0ng-secret" not in said
+        assert "database" in await redis_url.refusal(f"unix://{path}?db=99999", 2)
+    finally:
+        await admin.aclose()
+    assert await redis_url.refusal(f"redis://127.0.0.1:{unused_tcp_port}", 2) == "", "it may come back"
+
+    async def no_redis(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(no_redis, "127.0.0.1", unused_tcp_port):
+        assert "no Redis" in await redis_url.refusal(f"redis://127.0.0.1:{unused_tcp_port}", 2)
