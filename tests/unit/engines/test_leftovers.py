@@ -63,10 +63,12 @@ def test_of_its_processes_the_first_is_found() -> None:
 
 
 def test_the_processes_of_this_machine_are_listed_with_the_folder_where_they_work(tmp_path: pathlib.Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, cwd=tmp_path)
+    program = "print('there', flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
     try:
+        assert child.stdout is not None and child.stdout.readline(), "it is itself by now, and no copy of ours"
         [found] = [one for one in processes() if one.pid == child.pid]
-        assert found.command == (sys.executable, "-c", "input()") or found.folder is None
+        assert found.command == (sys.executable, "-c", program) or found.folder is None
         assert found.folder in (str(tmp_path.resolve()), None)
     finally:
         child.communicate(b"\n")
