@@ -223,18 +223,19 @@ class CatchUp:
         # From here nothing awaits: what is handed over to a feed must be level with it.
         pages = {one.room: (one.since, page) for one, page in zip(ranges, found, strict=True)}
         part: list[Frame] = []
+        size = 0
         for room in list(behind.rooms):
-            left_bytes = limit_bytes - sum(map(len, part))
-            if left_bytes <= 0 or not self._collect(subscriber, behind, room, pages.get(room), left_bytes, part):
+            count = len(part)
+            if size >= limit_bytes or not self._collect(subscriber, behind, room, pages.get(room), limit_bytes - size, part):
                 break
-        self._free_s += (sum(map(len, part)) - limit_bytes) / BYTES_PER_S  # what it came to
+            size += sum(map(len, part[count:]))
+        self._free_s += (size - limit_bytes) / BYTES_PER_S  # what it came to
         if part:
-            joined = b"".join(part)
-            behind.unread_bytes += len(joined)
-            self._unread_bytes += len(joined)
+            behind.unread_bytes += size
+            self._unread_bytes += size
             self._wrote(len(part))
-            subscriber.write(joined)
-            subscriber.mark(partial(self._has_read, behind, len(joined), self._clock()))
+            subscriber.write(b"".join(part))
+            subscriber.mark(partial(self._has_read, behind, size, self._clock()))
         self._end_if_over(subscriber, behind)
         await asyncio.sleep(0)
 

@@ -13,6 +13,7 @@ from realtime import errors
 from realtime.gateway.websocket import split
 from realtime.model import EventKind, RoomId, UserId
 from realtime.rooms import catch_up
+from realtime.rooms.feed import Entry, Feed, Frame
 from realtime.rooms.feeds import ANSWER_BYTES, Subscribed
 from realtime.store.events import Page, Range
 from tests.unit.presence.virtual_time import now_s
@@ -490,3 +491,33 @@ def test_a_node_that_runs_through_a_restore_forgets_its_positions() -> None:
         assert reader.seqs == [], "it holds another history, and comes back"
 
     play(scene)
+
+
+async def test_a_part_of_many_rooms_costs_as_much_as_what_is_in_it() -> None:
+    looked = 0
+
+    class Counted(bytes):
+        def __len__(self) -> int:
+            nonlocal looked
+            looked += 1
+            return super().__len__()
+
+    rooms = 400
+    line = Line(1e9)
+    feeds = {RoomId(str(number)): Feed(RoomId(str(number)), 0) for number in range(rooms)}
+    for feed in feeds.values():
+        feed.offer(1, [Entry(Frame(Counted(CODEC.encode(event(feed.room, 1, "x")))), None)])
+        feed.behind[line] = 1
+    looked = 0
+
+    async def read(_ranges: Sequence[Range], _limit_bytes: int) -> Sequence[catch_up.Frames]:
+        pytest.fail("it is all in memory")
+
+    bringing = catch_up.CatchUp(feeds, read, 1000, lambda _count: None, asyncio.get_running_loop().time)
+    bringing.begin(line, dict.fromkeys(feeds, 0))
+    async with asyncio.timeout(5):
+        while len(bringing):
+            await asyncio.sleep(0)
+    await bringing.close()
+    assert all(line in feed.subscribers for feed in feeds.values())
+    assert looked <= 5 * rooms
