@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realtime import errors
-from realtime.limits import Buckets
+from realtime.limits import Buckets, retry_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -113,7 +113,7 @@ class Budgets:
                 full_s = now_s
             elif full_s - now_s > DAY_S:
                 wait_s = full_s - now_s - DAY_S
-                raise errors.QuotaExceeded("You have written as much as one user may in a day.", retry_after_ms=_ms(wait_s))
+                raise errors.QuotaExceeded("You have written as much as one user may in a day.", retry_after_ms=retry_ms(wait_s))
             # As UTF-8 has them, or a little more: to encode them costs more than to count them.
             self._full_s[user] = full_s + (len(body) if body.isascii() else 3 * len(body)) * self._byte_s
             if len(self._full_s) > _USERS_AT_MOST:
@@ -132,8 +132,4 @@ def _take(buckets: Buckets, key: Hashable, now_s: float, tokens: int) -> None:
 
 
 def _limited(wait_s: float) -> errors.RateLimited:
-    return errors.RateLimited(retry_after_ms=_ms(wait_s))
-
-
-def _ms(wait_s: float) -> int:
-    return int(wait_s * 1000) + 1
+    return errors.RateLimited(retry_after_ms=retry_ms(wait_s))

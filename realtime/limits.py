@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _EPSILON_S = 1e-9  # sums of intervals are not exact
 
 
+def retry_ms(wait_s: float) -> int:
+    """Return a wait as refusals say it: whole milliseconds, never too few."""
+    return int(wait_s * 1000) + 1
+
+
 class TokenBucket:
     """Grants `burst` at once and `rate_per_s` in the long run.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from realtime import errors
 from realtime.address import address_key
-from realtime.limits import Buckets, TokenBucket
+from realtime.limits import Buckets, TokenBucket, retry_ms
 
 _FILL_S = 10.0  # in that time an address gets as many handshakes back as it may have connections
 _HALF_OPEN_AT_LEAST = 10
@@ -64,11 +64,11 @@ class Admission:
             raise errors.Overloaded("This node has as many connections as it takes.", retry_after_ms=_FULL_RETRY_MS)
         wait_s = self._handshakes.take(key, now_s)
         if wait_s > 0:
-            raise errors.RateLimited(retry_after_ms=_ms(wait_s))
+            raise errors.RateLimited(retry_after_ms=retry_ms(wait_s))
         wait_s = self._node.take(now_s)
         if wait_s > 0:
             self._handshakes.give_back(key)
-            raise errors.Overloaded("New connections come too fast for this node.", retry_after_ms=_ms(wait_s))
+            raise errors.Overloaded("New connections come too fast for this node.", retry_after_ms=retry_ms(wait_s))
         self._live[key] += 1
         self._half_open[key] += 1
         self._total += 1
@@ -90,7 +90,3 @@ def _take_off(counts: Counter[str], key: str) -> None:
     counts[key] -= 1
     if not counts[key]:
         del counts[key]
-
-
-def _ms(wait_s: float) -> int:
-    return int(wait_s * 1000) + 1
