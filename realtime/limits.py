@@ -101,16 +101,18 @@ class Buckets:
 
         One that is there is enough; the others are owed, and nothing is granted before they are paid.
         """
-        full_s = self._full_s.pop(key, now_s)  # and in again behind the others: the order is that of use
+        kept = self._full_s
+        full_s = kept.get(key, now_s)
+        wait_s = 0.0
         if full_s < now_s:
             full_s = now_s
         elif full_s - now_s > self._tolerance_s + _EPSILON_S:
-            self._full_s[key] = full_s
-            return full_s - now_s - self._tolerance_s
-        self._full_s[key] = full_s + tokens * self._interval_s
-        if len(self._full_s) > self._at_most:
-            self._full_s.popitem(last=False)
-        return 0.0
+            wait_s = full_s - now_s - self._tolerance_s
+        kept[key] = full_s if wait_s else full_s + tokens * self._interval_s
+        kept.move_to_end(key)  # the order is that of use
+        if len(kept) > self._at_most:
+            kept.popitem(last=False)
+        return wait_s
 
     def book(self, key: Hashable, now_s: float) -> float:
         """Take one token of a key, of those to come if there is none; return 0.0 or the seconds until it is there."""

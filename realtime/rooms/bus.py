@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONFIRM_S = 1.0
-ALONE_S = 15.0
-"""A node that hears Redis and has heard no other node for so long publishes no rooms. Three signs of life of nodes of the version
-before, which do not beat."""
+ALONE_S = 3.0
+"""A node that hears Redis and has heard no other node for so long, seven beats, publishes no rooms."""
 CONTROL_LANES = 16
 """Control channels in a cluster, over its slots: each message goes over one whose server lives."""
 _MOVES = 2  # times that a publish follows a moving slot
