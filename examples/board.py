@@ -17,7 +17,7 @@ import socketio
 from realtime import errors
 
 if TYPE_CHECKING:
-    from realtime.gateway.extensions import Extensions
+    from realtime.extensions.namespaces import Extensions
 
 
 class Board(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types

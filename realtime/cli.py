@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(command: str, settings: config.Config) -> int:
-    from realtime import serve, supervisor
+    from realtime.node import serve, supervisor
 
     if command == "migrate":
         return serve.told(lambda: serve.migrate(settings))
@@ -82,13 +82,13 @@ def _run(command: str, settings: config.Config) -> int:
 
 
 def _administer(settings: config.Config, action: str, username: str) -> int:
-    from realtime import administer, serve
+    from realtime.node import administer, serve
 
     return serve.told(lambda: asyncio.run(administer.run(settings, action, username)))
 
 
 def _copy(command: str, settings: config.Config, file: pathlib.Path, replace: bool) -> int:
-    from realtime import backup, serve
+    from realtime.node import backup, serve
 
     if command == "backup":
         return serve.told(lambda: backup.backup(settings, file))

@@ -216,3 +216,19 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     body: str | None = None
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A room's kind and head, and one user's role in it (None: not a member).
+
+    Args:
+        epoch: Of the database.
+        restored_seq: Up to where the log is the same in all epochs; None: everything of the room is of this one.
+    """
+
+    kind: RoomKind
+    head_seq: int
+    role: Role | None
+    epoch: str = ""
+    restored_seq: int | None = None

@@ -18,10 +18,11 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
-from realtime import config, engines
-from realtime.app import Node
+from realtime import config
 from realtime.auth import passwords
-from realtime.serve import doors_open
+from realtime.node import engines
+from realtime.node.app import Node
+from realtime.node.serve import doors_open
 from realtime.store import migrate
 from realtime.store.provision import Urls, provision
 from tests.client import Api, Socket, open_sockets

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import msgspec
 
-from realtime.api import asyncapi, openapi
+from realtime.surface.rest import asyncapi, openapi
 
 _REST = msgspec.to_builtins(openapi.document())
 _SOCKET = msgspec.to_builtins(asyncapi.document())

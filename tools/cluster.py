@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from realtime import engines
+from realtime.node import engines
 from realtime.store import migrate
 from realtime.store.provision import Urls, provision
 

@@ -18,9 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it also runs where the package is not installed
 
 from realtime import config, errors  # noqa: E402 - after the path is set
-from realtime.api import schemas  # noqa: E402
-from realtime.contract import events, rest, socket, types  # noqa: E402
+from realtime.surface.rest import schemas  # noqa: E402
 from realtime.telemetry.metrics import Metrics  # noqa: E402
+from realtime.wire import events, rest, socket, types  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,7 +95,7 @@ def events_page() -> str:
     others = [_emitted(name, struct) for name, struct in socket.EMITTED.items() if name not in numbered]
     return _page(
         "Socket events",
-        "The events of the Socket.IO namespace `/`, from the structs in `realtime/contract`. How they work together is in "
+        "The events of the Socket.IO namespace `/`, from the structs in `realtime/wire`. How they work together is in "
         "[protocol.md](protocol.md). A running server gives the same as AsyncAPI at `/api/asyncapi.json` and REST as OpenAPI "
         "at `/api/openapi.json`.",
         "Requests refuse fields that they do not know. Answers and events may gain fields: ignore what you do not know. "

@@ -47,7 +47,7 @@ def sbom(tools: pathlib.Path, npm: pathlib.Path) -> dict[str, Any]:
 
 def engines() -> list[dict[str, str]]:
     """Return the database servers that come inside wheels: no list of Python packages names them."""
-    from realtime.engines import PROGRAMS, program  # not at the top: `audit` runs without the server's packages
+    from realtime.node.engines import PROGRAMS, program  # not at the top: `audit` runs without the server's packages
 
     found = []
     for name in PROGRAMS:

@@ -13,10 +13,10 @@ from realtime.model import UserId, is_uuid
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from realtime.auth.accounts import AccountStore, LockedAccount
     from realtime.auth.passwords import Passwords
+    from realtime.auth.users import UserStore
     from realtime.model import Account, SessionId
-    from realtime.store.accounts import AccountStore, LockedAccount
-    from realtime.store.users import UserStore
 
 ONE_TIME_S = 86_400
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without what people confuse

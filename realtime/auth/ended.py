@@ -10,8 +10,8 @@ from realtime import tasks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from realtime.auth.sessions import SessionStore
     from realtime.model import SessionId
-    from realtime.store.sessions import SessionStore
 
 POLL_S = 10.0
 """How often ended sessions are read from the store: a third of what revocation may take while the bus is away."""

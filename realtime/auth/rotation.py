@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from realtime.auth.tokens import SECRET_BYTES, RefreshToken
 
 if TYPE_CHECKING:
+    from realtime.auth.sessions import Rotation
     from realtime.model import SessionId
-    from realtime.store.sessions import Rotation
 
 GRACE_S = 10.0
 """For so long a token that was replaced gets the same successor: two tabs, or an answer that got lost and a quick retry."""

@@ -16,19 +16,19 @@ from realtime.auth.attempts import Budget, Charge
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.rotation import Meaning
 from realtime.auth.tokens import Claims, RefreshToken
+from realtime.auth.users import Credentials
 from realtime.limits import Buckets
 from realtime.model import Principal, Session, SessionId, User, UserId, is_uuid
-from realtime.store.users import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from realtime.auth.accounts import AccountStore
     from realtime.auth.ended import EndedSessions
     from realtime.auth.passwords import Passwords, Verified
+    from realtime.auth.sessions import SessionStore
     from realtime.auth.throttle import Throttle
-    from realtime.store.accounts import AccountStore
-    from realtime.store.sessions import SessionStore
-    from realtime.store.users import UserStore
+    from realtime.auth.users import UserStore
 
 logger = logging.getLogger(__name__)
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from realtime import errors
-from realtime.contract import socket
-from realtime.contract.decode import decode
-from realtime.contract.types import Error
 from realtime.gateway import socketio
 from realtime.gateway.assembly import Assembly
-from realtime.gateway.guest import PRINCIPAL, Guest
+from realtime.gateway.ports import PRINCIPAL
 from realtime.gateway.session import CloseReason, Session
 from realtime.gateway.websocket import CloseCode
+from realtime.wire import socket
+from realtime.wire.decode import decode
+from realtime.wire.types import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from realtime.gateway.ports import Application, Shared
+    from realtime.gateway.ports import Application, Guest, Shared
     from realtime.model import Principal
 
 logger = logging.getLogger(__name__)

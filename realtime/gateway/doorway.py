@@ -17,8 +17,8 @@ import msgspec
 
 from realtime import errors, tasks
 from realtime.address import address_key
-from realtime.contract.types import Error
 from realtime.gateway.handshake import opening
+from realtime.wire.types import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

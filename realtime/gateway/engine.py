@@ -12,7 +12,6 @@ import msgspec
 from aiohttp import web
 
 from realtime import errors, headers, tasks
-from realtime.contract.types import Error
 from realtime.gateway import engineio, sids, websocket
 from realtime.gateway.admission import Admission, AdmissionLimits
 from realtime.gateway.deadlines import Deadlines
@@ -31,6 +30,7 @@ from realtime.gateway.transport import (
 )
 from realtime.gateway.turns import Turns
 from realtime.origins import Page, answer_headers, is_welcome, preflight_headers, shown
+from realtime.wire.types import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

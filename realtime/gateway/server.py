@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from realtime.gateway.extensions import Extensions
-    from realtime.gateway.ports import Application
+    from realtime.gateway.ports import Application, Extensions
     from realtime.model import UserId
 
 

@@ -11,7 +11,7 @@ from realtime.model import RoomId, UserId
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from realtime.store.presence import PresenceStore
+    from realtime.presence.store import PresenceStore
 
 COUNT_S = 1.0
 """How often rooms are counted."""

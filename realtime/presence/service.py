@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from realtime.presence.lease import Lease
+    from realtime.presence.store import PresenceStore
     from realtime.presence.watches import News, Watcher
-    from realtime.store.presence import PresenceStore
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from realtime.model import UserId, is_uuid
 
 if TYPE_CHECKING:
     from realtime.model import Block, MayAdd
-    from realtime.store.people import PeopleStore
+    from realtime.rooms.people_store import PeopleStore
 
 BLOCKS_AT_MOST = 10_000
 """Of one user."""

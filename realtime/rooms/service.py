@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from realtime import errors
-from realtime.contract.events import encode_event
+from realtime.log.store import MAX_SEQ, Range
+from realtime.log.writer import Append, Committed, Writer
 from realtime.model import Ban, Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
 from realtime.rooms import policy
-from realtime.rooms.writer import Append, Committed, Writer
-from realtime.store.events import MAX_SEQ, Range
-from realtime.store.rooms import Full
+from realtime.rooms.store import Full
+from realtime.wire.events import encode_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from realtime.rooms.feeds import Feeds
-    from realtime.store.events import EventStore
-    from realtime.store.rooms import LockedRoom, Quotas, RoomStore, Willing
+    from realtime.log.feeds import Feeds
+    from realtime.log.store import EventStore
+    from realtime.rooms.store import LockedRoom, Quotas, RoomStore, Willing
 
 
 PAGE_BYTES = 1 << 19

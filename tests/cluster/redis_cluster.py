@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import engines
-from realtime.rooms import slots
+from realtime.bus import slots
+from realtime.node import engines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

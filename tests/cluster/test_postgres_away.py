@@ -15,7 +15,7 @@ import asyncpg
 import psutil
 import pytest
 
-from realtime import engines
+from realtime.node import engines
 from tests import checker
 from tests.client import unique
 from tests.conftest import Nodes, _prepare

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from realtime import engines
+from realtime.node import engines
 from realtime.presence import lease, service
 from tests.conftest import Nodes
 from tests.process import readable

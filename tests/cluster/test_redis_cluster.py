@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from realtime.app import Node
+    from realtime.node.app import Node
     from realtime.store.provision import Urls
     from tests.client import Person, Socket
     from tests.cluster.redis_cluster import Member, RedisCluster

@@ -54,7 +54,7 @@ def workers_of(server: Server) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(server.pid).children():
         with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # it is dying right now
-            if "realtime.worker" in child.cmdline():
+            if "realtime.node.worker" in child.cmdline():
                 found.append(child)
     return found
 

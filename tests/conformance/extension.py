@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import socketio
 
 from realtime import errors
-from realtime.gateway.guest import PRINCIPAL
+from realtime.gateway.ports import PRINCIPAL
 
 if TYPE_CHECKING:
-    from realtime.gateway.extensions import Extensions
+    from realtime.extensions.namespaces import Extensions
 
 ECHO, ROOMS, OPEN, CLOSED, ACROSS = "/echo", "/rooms", "/open", "/closed", "/across"
 gates: dict[str, asyncio.Event] = {}

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import uvloop
 from aiohttp import web
 
+from realtime.extensions.namespaces import Extensions
 from realtime.gateway import websocket
 from realtime.gateway.admission import AdmissionLimits
 from realtime.gateway.deadlines import Deadlines
 from realtime.gateway.doorway import Doorway
 from realtime.gateway.engine import EngineConfig, EngineServer
-from realtime.gateway.extensions import Extensions
 from realtime.gateway.handshake import switching
 from realtime.gateway.server import Gateway, GatewayConfig
 from realtime.gateway.session import CloseReason

@@ -14,7 +14,7 @@ import pytest
 import socketio
 
 from realtime import config
-from realtime.gateway.loading import load
+from realtime.extensions.loading import load
 from realtime.model import UserId
 from tests.conformance import extension, wire
 from tests.conformance.extension import CLOSED, ECHO, OPEN, ROOMS, ends, gates
@@ -25,7 +25,7 @@ from tests.conformance.wire import Polling, RawSocket
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from realtime.gateway.extensions import Extensions
+    from realtime.extensions.namespaces import Extensions
     from tests.client import Api, Person
     from tests.conftest import Nodes
 
@@ -394,7 +394,7 @@ async def test_who_leaves_every_namespace_has_as_long_as_who_never_came(nodes: N
 
 async def test_nothing_is_kept_of_who_has_gone(api: Api, nodes: Nodes) -> None:
     [node] = nodes.running
-    server = node.gateway.extensions
+    server = node.extensions
     assert server is not None
     people = [await api.register() for _ in range(3)]
     for person in people:
@@ -542,7 +542,7 @@ def test_the_setting_names_functions_that_can_be_called() -> None:
 
 def test_a_node_without_extensions_does_not_load_their_server() -> None:
     # In a process of its own: here the tests' client has imported the package.
-    program = "import sys, realtime.app; sys.exit('socketio' in sys.modules)"
+    program = "import sys, realtime.node.app; sys.exit('socketio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -13,7 +13,7 @@ from tests.conformance.extension import ACROSS, ends
 from tests.conformance.test_extensions import BYTES, NAME, Python, payloads
 
 if TYPE_CHECKING:
-    from realtime.app import Node
+    from realtime.node.app import Node
     from tests.client import Api
     from tests.conftest import Nodes
 
@@ -149,7 +149,7 @@ async def test_a_node_alone_publishes_nothing(nodes: Nodes, exits: contextlib.As
 
 
 async def test_more_than_other_nodes_take_is_refused_before_anybody_is_told(scene: Scene) -> None:
-    extensions = scene.nodes.running[0].gateway.extensions
+    extensions = scene.nodes.running[0].extensions
     assert extensions is not None
     with pytest.raises(errors.PayloadTooLarge):
         await extensions.emit("told", b"x" * ((1 << 20) + 1), namespace=ACROSS)

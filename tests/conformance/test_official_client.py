@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realtime import config
-from realtime.app import Node
 from realtime.auth import tokens
 from realtime.model import SessionId, User, UserId
-from realtime.serve import doors_open
+from realtime.node.app import Node
+from realtime.node.serve import doors_open
 from tests.client import Api, Refused, unique
 from tests.conformance.official import Driver, Official, driving
 

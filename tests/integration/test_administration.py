@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from realtime import cli
+from realtime.auth.accounts import AccountStore
 from realtime.auth.administration import Administration
 from realtime.auth.passwords import Passwords
-from realtime.engines import DataDirectory
+from realtime.auth.users import UserStore
 from realtime.errors import AdminOnly, LastAdmin
 from realtime.model import User, UserId
-from realtime.store.accounts import AccountStore
+from realtime.node.engines import DataDirectory
 from realtime.store.pool import Database
-from realtime.store.users import UserStore
 from tests.client import PASSWORD, Api, Person, unique
 from tests.process import readable
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable
 
-    from realtime.app import Node
+    from realtime.node.app import Node
     from realtime.store.provision import Urls
     from tests.client import Socket
     from tests.conftest import Nodes

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from realtime.errors import Forbidden
+from realtime.log.store import Entry, EventStore, Outcome
 from realtime.model import EventKind, Role, RoomId, UserId
 from realtime.rooms import policy
-from realtime.store.events import Entry, EventStore, Outcome
 from realtime.store.pool import Database, Refused
 from tests.client import unique
 from tests.conftest import Nodes

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from realtime.backup import without_password
-from realtime.engines.postgres import programs
+from realtime.node.backup import without_password
+from realtime.node.engines.postgres import programs
 from realtime.store import migrate
 from realtime.store.provision import Urls
 from tests.client import PASSWORD, Api, Person

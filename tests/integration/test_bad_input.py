@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realtime.api.routes import ROUTES
-from realtime.contract import socket as socket_contract
+from realtime.surface.rest.routes import ROUTES
+from realtime.wire import socket as socket_contract
 from tests import contract
 from tests.client import PASSWORD, Api, Person, unique
 from tests.conformance import wire

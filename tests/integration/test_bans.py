@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from realtime.model import Role, RoomId, UserId
-from realtime.store.rooms import RoomStore
+from realtime.rooms.store import RoomStore
 from tests.client import Refused
 from tests.integration.test_rooms import UNKNOWN, people
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.asyncio import Redis
 
-from realtime import engines
+from realtime.bus import bus as bus_module
+from realtime.bus.bus import Bus
+from realtime.bus.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, Kind, Sealer
 from realtime.model import RoomId
-from realtime.rooms import bus as bus_module
-from realtime.rooms.bus import Bus
-from realtime.rooms.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, Kind, Sealer
+from realtime.node import engines
 from tests.process import readable
 
 if TYPE_CHECKING:

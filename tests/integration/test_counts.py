@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realtime.gateway.connection import Connection
-from realtime.gateway.peer import Peer
 from realtime.gateway.session import Session
 from realtime.gateway.transport import WebSocket
+from realtime.surface.socket.peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from realtime.app import Node
+    from realtime.node.app import Node
     from tests.client import Person, Socket
     from tests.conftest import Nodes
 

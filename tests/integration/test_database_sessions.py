@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 
 from realtime.errors import NotStorable, Unavailable
+from realtime.log.store import EventStore, Outcome
 from realtime.store import starting
-from realtime.store.events import EventStore, Outcome
 from realtime.store.pool import Database, Refused
 from realtime.store.starting import CannotStart
 from tests.conftest import clone

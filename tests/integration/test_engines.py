@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from realtime import engines
-from realtime.engines import leftovers
-from realtime.engines.postgres import programs
-from realtime.engines.process import unprivileged
+from realtime.node import engines
+from realtime.node.engines import leftovers
+from realtime.node.engines.postgres import programs
+from realtime.node.engines.process import unprivileged
 from tests.process import readable
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
+from realtime.bus.envelope import Sealer
 from realtime.model import Choice, UserId
 from realtime.presence import service
 from realtime.presence.lease import Forged, Lease
 from realtime.presence.state import PLAIN, Entry
-from realtime.rooms.envelope import Sealer
 from tests.integration.test_bus import Ring
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from realtime.store import events
+from realtime.log import store as events
 from tests.client import Api, Refused, unique
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pathlib
 from datetime import UTC, datetime
 from importlib import resources
 from types import SimpleNamespace
@@ -48,9 +49,9 @@ ANALYZE;
 
 
 def all_queries() -> list[tuple[str, str]]:
-    folder = resources.files("realtime.store") / "queries"
-    names = sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir())
-    return [(name, section) for name in names for section in vars(queries.load(name))]
+    files = sorted(pathlib.Path(str(resources.files("realtime"))).glob("*/*.sql"))
+    names = [f"{file.parent.name}.{file.stem}" for file in files]
+    return [(name, section) for name in names for section in vars(queries.load(*name.split(".")))]
 
 
 def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
@@ -185,11 +186,12 @@ def scanned(plan: dict[str, Any]) -> set[str]:
 async def test_no_query_scans_a_large_table(filled: tuple[asyncpg.Connection[Any], SimpleNamespace]) -> None:
     connection, facts = filled
     given = arguments(facts)
-    assert sorted(given) == sorted(f"{name}.{section}" for name, section in all_queries()), "each query is looked at"
+    everything = sorted(f"{name.partition('.')[2]}.{section}" for name, section in all_queries())
+    assert sorted(given) == everything, "each query is looked at"
     wrong = {}
     for name, section in all_queries():
-        query = f"{name}.{section}"
-        sql = getattr(queries.load(name), section)
+        query = f"{name.partition('.')[2]}.{section}"
+        sql = getattr(queries.load(*name.split(".")), section)
         [row] = await connection.fetch(f"EXPLAIN (FORMAT JSON) {sql}", *given[query])
         tables = scanned(json.loads(row[0])[0]["Plan"]) & LARGE
         if tables:
@@ -215,7 +217,7 @@ async def test_appending_reads_no_large_table_from_end_to_end(
         return {row["relname"]: row["seq_scan"] for row in rows if row["relname"] in LARGE}
 
     before = await scans()
-    append = queries.load("events").append
+    append = queries.load("log", "events").append
     kinds = ["message.created", "message.edited", "message.deleted"]
     for number in range(1, 10, 2):  # every fifth event of the filling is no message
         for target in (number, number + 10):  # often enough for PostgreSQL to settle on a plan
@@ -245,7 +247,7 @@ async def test_appending_to_a_new_database_does_not_get_slower_as_it_fills(runni
 
         async def read_by_a_batch(number: int) -> int:
             await connection.fetchrow(
-                queries.load("events").append, [room], [1] * 50, [user] * 50, ["message.created"] * 50,
+                queries.load("log", "events").append, [room], [1] * 50, [user] * 50, ["message.created"] * 50,
                 [f"c{number}-{index}" for index in range(50)], [None] * 50, ["text"] * 50, 1000,
             )  # fmt: skip
             await connection.execute("SELECT pg_stat_force_next_flush()")

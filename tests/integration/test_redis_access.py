@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
-from realtime import engines, redis_url
+from realtime import redis_url
+from realtime.node import engines
 from tests.conftest import Nodes
 from tests.process import readable
 

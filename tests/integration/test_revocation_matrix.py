@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from realtime import engines
-from realtime.app import new_id
 from realtime.auth import tokens
 from realtime.auth.tokens import Claims
-from realtime.contract import socket as contract
 from realtime.model import EventKind, SessionId, User, UserId
+from realtime.node import engines
+from realtime.node.app import new_id
+from realtime.wire import socket as contract
 from tests.client import PASSWORD, Person, Socket, unique
 from tests.conformance.wire import RawSocket
 from tests.conftest import Nodes
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from realtime.app import Node
+    from realtime.node.app import Node
     from realtime.store.provision import Urls
     from tests.conftest import Engines
 

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from realtime.api.routes import ROUTES
-from realtime.contract.socket import REQUESTS
+from realtime.surface.rest.routes import ROUTES
+from realtime.wire.socket import REQUESTS
 from tests.client import PASSWORD, Api, Person, unique
 
 if TYPE_CHECKING:

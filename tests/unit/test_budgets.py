@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realtime import errors
-from realtime.api.problems import errors_of
-from realtime.api.routes import ROUTES
-from realtime.app import budgets
 from realtime.budgets import COUNTED_ELSEWHERE, Budget, Budgets
 from realtime.config import Config
-from realtime.contract.socket import REQUESTS
 from realtime.model import UserId
+from realtime.node.app import budgets
+from realtime.surface.rest.problems import errors_of
+from realtime.surface.rest.routes import ROUTES
+from realtime.wire.socket import REQUESTS
 
 if TYPE_CHECKING:
-    from realtime.api.route import Route
+    from realtime.surface.rest.route import Route
 
 ANN, BOB = UserId("a"), UserId("b")
 SOCKET: dict[str, Budget | None] = {

@@ -7,11 +7,12 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from realtime import config, serve
+from realtime import config
 from realtime.config import ConfigError, describe, load
-from realtime.contract.rest import MAX_SEQ
-from realtime.contract.socket import RoomSubscribe
-from realtime.contract.types import MAX_BODY_CHARS
+from realtime.node import serve
+from realtime.wire.rest import MAX_SEQ
+from realtime.wire.socket import RoomSubscribe
+from realtime.wire.types import MAX_BODY_CHARS
 
 
 def shown(name: str, value: str) -> str:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from realtime import errors
-from realtime.contract import socket
-from realtime.contract.decode import decode
+from realtime.wire import socket
+from realtime.wire.decode import decode
 
 subscribe = msgspec.json.Decoder(socket.RoomSubscribe).decode
 

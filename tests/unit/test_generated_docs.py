@@ -11,7 +11,7 @@ import pytest
 
 from realtime import errors
 from realtime.config import Config
-from realtime.contract import socket
+from realtime.wire import socket
 
 if TYPE_CHECKING:
     from types import ModuleType

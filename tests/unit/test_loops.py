@@ -10,24 +10,24 @@ import realtime
 
 SOURCE = pathlib.Path(realtime.__file__).parent
 ONE_SHOT = {
-    "app.py": 1,  # sends connections away after a restore, once
-    "gateway/dispatch.py": 1,  # the queued requests of one connection, each caught
-    "gateway/extensions.py": 1,  # what extensions start
-    "gateway/siblings.py": 1,  # one connection each; and `_accept`, which catches everything
-    "rooms/catch_up.py": 1,  # what one connection missed, each part caught
-    "rooms/cluster.py": 1,  # closes a shard
-    "rooms/coalescer.py": 1,  # one load each, handed to those who asked
-    "rooms/feeds.py": 1,  # opens a feed, for those who wait for it
-    "rooms/follower.py": 1,  # repairs one feed
-    "rooms/shard.py": 1,  # a part of the loop that receives, which looks after it
-    "rooms/writer.py": 1,  # a lane, each flush caught
-    "starting.py": 2,  # one attempt, and the wait for a signal, both awaited
+    "node/app.py": 1,  # sends connections away after a restore, once
+    "surface/socket/dispatch.py": 1,  # the queued requests of one connection, each caught
+    "extensions/namespaces.py": 1,  # what extensions start
+    "extensions/siblings.py": 1,  # one connection each; and `_accept`, which catches everything
+    "log/catch_up.py": 1,  # what one connection missed, each part caught
+    "bus/cluster.py": 1,  # closes a shard
+    "log/coalescer.py": 1,  # one load each, handed to those who asked
+    "log/feeds.py": 1,  # opens a feed, for those who wait for it
+    "log/reconciler.py": 1,  # repairs one feed
+    "bus/shard.py": 1,  # a part of the loop that receives, which looks after it
+    "log/writer.py": 1,  # a lane, each flush caught
+    "node/starting.py": 2,  # one attempt, and the wait for a signal, both awaited
     "store/connecting.py": 1,  # one connection, for those who wait for it
     "store/connections.py": 1,
     "store/pool.py": 2,  # one statement; and the search for PostgreSQL, each try caught
-    "supervisor.py": 3,  # one worker, each run caught; waits; and one read of its signs of life, awaited
+    "node/supervisor.py": 3,  # one worker, each run caught; waits; and one read of its signs of life, awaited
     "tasks.py": 1,  # the loops
-    "worker.py": 1,  # signs of life: without them the supervisor kills the worker
+    "node/worker.py": 1,  # signs of life: without them the supervisor kills the worker
 }
 
 

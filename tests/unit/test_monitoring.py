@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from realtime.bus.envelope import Refusal
 from realtime.gateway.session import CloseReason
-from realtime.rooms.envelope import Refusal
 from realtime.telemetry.metrics import Metrics
 from tools.cluster import ROOT
 

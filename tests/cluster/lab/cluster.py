@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import asyncpg
 
-from realtime import engines
-from realtime.app import new_id
 from realtime.auth import tokens
 from realtime.model import SessionId, User, UserId
+from realtime.node import engines
+from realtime.node.app import new_id
 from realtime.store import migrate
 from realtime.store.provision import provision
 from tests.cluster.lab.load import Person

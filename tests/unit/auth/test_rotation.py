@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from realtime.auth import rotation
 from realtime.auth.rotation import GRACE_S, Judged, Meaning
+from realtime.auth.sessions import Rotation
 from realtime.auth.tokens import RefreshToken
 from realtime.model import SessionId, User, UserId
-from realtime.store.sessions import Rotation
 
 SESSION = SessionId("019b0000-0000-7000-8000-0000000000bb")
 FAMILY, OTHER = b"f" * rotation.FAMILY_BYTES, b"o" * rotation.FAMILY_BYTES

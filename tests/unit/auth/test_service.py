@@ -10,16 +10,16 @@ import pytest
 from argon2 import PasswordHasher
 
 from realtime import errors
+from realtime.auth.accounts import PasswordChange
 from realtime.auth.ended import POLL_S, EndedSessions
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.passwords import Passwords
 from realtime.auth.service import MAX_SESSIONS, Accounts, Settings, SignedIn
+from realtime.auth.sessions import Rotation
 from realtime.auth.throttle import Throttle
 from realtime.auth.tokens import RefreshToken
+from realtime.auth.users import Credentials
 from realtime.model import SessionId, User, UserId
-from realtime.store.accounts import PasswordChange
-from realtime.store.sessions import Rotation
-from realtime.store.users import Credentials
 from realtime.tasks import Loops
 from tests.unit.auth.test_keys import Store as KeyStore
 from tests.unit.presence.virtual_time import now_s, run

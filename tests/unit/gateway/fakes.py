@@ -8,9 +8,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
+from realtime.extensions.namespaces import Extensions
 from realtime.gateway.connection import Connection
 from realtime.gateway.deadlines import Calendar, Deadlines
-from realtime.gateway.extensions import Extensions
 from realtime.gateway.session import CloseReason, Session, Upgrade
 from realtime.gateway.transport import WebSocket
 from realtime.gateway.turns import Turns

@@ -16,8 +16,8 @@ from realtime.model import Choice, PresenceSetting, RoomId, Status, UserId
 from realtime.presence.lease import LEASE_S, Forged, Lease
 from realtime.presence.service import CHOICES_S, GRACE_S, RENEW_S, SETTLE_S, Change, Presence
 from realtime.presence.state import PLAIN, Entry, View
+from realtime.presence.store import Known, PresenceStore
 from realtime.presence.watches import UPDATE_S
-from realtime.store.presence import Known, PresenceStore
 from realtime.tasks import Loops
 from tests.unit.presence.virtual_time import now_s, run
 

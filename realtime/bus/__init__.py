@@ -1,0 +1,1 @@
+"""Between nodes: servers, channels, heartbeats, sealed envelopes. It knows no rooms."""

@@ -1,0 +1,1 @@
+"""Namespaces of one's own, by python-socketio's API."""

@@ -1,0 +1,1 @@
+"""The ordered log of every room: writer, feeds, catch-up, reconciliation."""

@@ -1,0 +1,1 @@
+"""One node: composition root, start and stop, workers, embedded engines."""

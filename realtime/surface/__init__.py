@@ -1,0 +1,1 @@
+"""What clients meet: requests on the socket, REST, generated documents."""

@@ -1,0 +1,103 @@
+"""Frames from other nodes: the very bytes of one event of that room and number, or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from realtime.gateway.socketio import event_frame, event_of
+from realtime.log.feed import Frame
+from realtime.log.frames import EventCodec
+from realtime.model import Event, EventKind, Role, RoomId, UserId
+
+ROOM = RoomId("0192f1f0-0000-7000-8000-000000000001")
+ANN = UserId("0192f1f0-0000-7000-8000-00000000000a")
+AT = datetime(2026, 11, 26, tzinfo=UTC)
+EVENTS = {
+    EventKind.MESSAGE_CREATED: {"client_id": "c", "body": "naïve \u2028 \N{SNOWMAN}"},
+    EventKind.MESSAGE_EDITED: {"client_id": "c", "target": 1, "body": "x" * 70_000},
+    EventKind.MESSAGE_DELETED: {"target": 1},
+    EventKind.MEMBER_JOINED: {"user": ANN, "role": Role.MEMBER},
+    EventKind.MEMBER_LEFT: {"user": ANN},
+    EventKind.MEMBER_REMOVED: {"user": ANN},
+    EventKind.MEMBER_ROLE_CHANGED: {"user": ANN, "role": Role.ADMIN},
+    EventKind.MEMBER_BANNED: {"user": ANN},
+    EventKind.MEMBER_UNBANNED: {"user": ANN},
+}
+
+
+@pytest.fixture
+def codec() -> EventCodec:
+    return EventCodec(event_frame, event_of)
+
+
+def made(codec: EventCodec, kind: EventKind = EventKind.MESSAGE_CREATED, seq: int = 7) -> bytes:
+    fields = EVENTS[kind]
+    return codec.encode(Event(room=ROOM, seq=seq, kind=kind, actor=ANN, at=AT, **fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_what_this_node_encodes_another_takes(codec: EventCodec, kind: EventKind) -> None:
+    frame = made(codec, kind)
+    assert codec.check(frame, ROOM, 7) == frame
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_a_frame_that_deletes_a_message_is_recognised_and_no_other(codec: EventCodec, kind: EventKind) -> None:
+    assert codec.erases(Frame(made(codec, kind))) is (kind is EventKind.MESSAGE_DELETED)
+
+
+def test_another_room_or_another_seq_is_refused(codec: EventCodec) -> None:
+    frame = made(codec)
+    for room, seq in ((RoomId(ROOM[:-1] + "2"), 7), (ROOM, 8), (ROOM, 6)):
+        with pytest.raises(ValueError, match="other things than its envelope"):
+            codec.check(frame, room, seq)
+
+
+def test_anything_but_the_bytes_of_one_frame_is_refused(codec: EventCodec) -> None:
+    frame = made(codec)
+    json = event_of(frame)[1]
+    wrong = [
+        b"",
+        b"42",
+        json,
+        frame[1:],
+        frame[:-1],
+        frame + b"\x89\x00",  # a ping behind it
+        frame + frame,
+        b"\x01" + frame[1:],  # a fragment
+        b"\x82" + frame[1:],  # binary
+        event_frame("message.deleted", json),  # a name that is not the kind
+        event_frame("room.removed", json),
+        event_frame("message.created", b"{}"),
+        event_frame("message.created", json[:-1] + b',"seq":"7"}'),
+        event_frame("message.created", json.replace(b'"body":"', b'"body":"\xff')),
+        event_frame("message.created", json + b',{"a":1}'),
+    ]
+    for one in wrong:
+        with pytest.raises(ValueError, match=r"\S"):
+            codec.check(one, ROOM, 7)
+
+
+def test_a_kind_of_a_newer_node_passes_when_it_has_what_every_event_has(codec: EventCodec) -> None:
+    head = '{"kind":"reaction.added","room":"%s","seq":7,"at":"2026-11-26T00:00:00.000Z","actor":"%s"'
+    frame = event_frame("reaction.added", (head % (ROOM, ANN) + ',"emoji":"+1"}').encode())
+    assert codec.check(frame, ROOM, 7) == frame
+    with pytest.raises(ValueError, match=r"\S"):
+        codec.check(event_frame("reaction.added", b'{"kind":"reaction.added","room":"r","seq":7}'), ROOM, 7)
+    with pytest.raises(ValueError, match=r"\S"):
+        codec.check(event_frame("reaction.added", (head % (ROOM, ANN) + ',"emoji":"').encode() + b'\xff"}'), ROOM, 7)
+
+
+def test_signals_are_of_their_room(codec: EventCodec) -> None:
+    json = f'{{"room":"{ROOM}","user":"{ANN}","kind":"typing","data":{{"x":[1]}}}}'.encode()
+    codec.check_signal(event_frame("signal", json), ROOM)
+    for frame, room in (
+        (event_frame("signal", json), RoomId("other")),
+        (event_frame("message.created", json), ROOM),
+        (made(codec), ROOM),
+        (b"", ROOM),
+    ):
+        with pytest.raises(ValueError, match=r"\S"):
+            codec.check_signal(frame, room)

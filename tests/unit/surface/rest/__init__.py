@@ -1,0 +1,1 @@
+"""The REST surface alone, with services that answer from memory."""
