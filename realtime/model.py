@@ -112,6 +112,43 @@ class Session:
     agent: str
 
 
+class PrincipalKind(enum.StrEnum):
+    """How a caller proved who it is. `auth.scopes` says what each kind may ask for."""
+
+    SESSION = "session"
+    """An access token of a sign-in here."""
+
+
+class Scope(enum.StrEnum):
+    """What a caller may ask for at all: `<resource>:<read or write>`; neither implies the other.
+
+    A scope opens an operation. What the caller may do to one room or account there is decided by the policy of that room or
+    account, as if there were no scopes.
+    """
+
+    ME_READ = "me:read"
+    ME_WRITE = "me:write"
+    """The caller's own settings and blocks."""
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_WRITE = "sessions:write"
+    """The caller's own sign-ins and password."""
+    USERS_READ = "users:read"
+    ROOMS_READ = "rooms:read"
+    ROOMS_WRITE = "rooms:write"
+    MEMBERS_READ = "members:read"
+    MEMBERS_WRITE = "members:write"
+    """Joins, leaves, roles and bans too."""
+    MESSAGES_READ = "messages:read"
+    MESSAGES_WRITE = "messages:write"
+    EVENTS_READ = "events:read"
+    """Subscriptions too."""
+    SIGNALS_WRITE = "signals:write"
+    PRESENCE_READ = "presence:read"
+    PRESENCE_WRITE = "presence:write"
+    ADMIN_READ = "admin:read"
+    ADMIN_WRITE = "admin:write"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who a verified access token speaks for; all of it comes from the token. `expires_at_s` is Unix seconds."""
