@@ -9,6 +9,7 @@ import logging
 import os
 import pathlib
 import time
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -85,7 +86,7 @@ _REJOINS_S = 100.0
 _HEALTH_S = 1.5  # for PostgreSQL's sign of life; the probe has 2 s
 _ERASE_S = 2.0  # between two looks for texts to erase; nobody can read them meanwhile
 _ERASE_PAUSE_S = 0.02
-_WEB = pathlib.Path(__file__).parent / "web"
+_WEB = pathlib.Path(str(resources.files("realtime"))) / "web"
 
 
 class Node:
