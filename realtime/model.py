@@ -149,13 +149,32 @@ class Scope(enum.StrEnum):
     ADMIN_WRITE = "admin:write"
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who a verified access token speaks for; all of it comes from the token. `expires_at_s` is Unix seconds."""
+class Principal(msgspec.Struct, frozen=True, gc=False):
+    """Who asks, as the proof that was verified says: no store is read for it.
 
-    user: User
-    session: SessionId
+    Args:
+        kind: How it proved who it is.
+        credential: The id of that proof: of the session, for an access token of a sign-in here.
+        user: Whom it speaks for; None: nobody. A connection always has one.
+        scopes: What it may ask for.
+        expires_at_s: Unix seconds.
+    """
+
+    kind: PrincipalKind
+    credential: str
+    user: User | None
+    scopes: frozenset[Scope]
     expires_at_s: int
+
+    @property
+    def session(self) -> SessionId:
+        """The sign-in; only a principal of the kind `SESSION` has one."""
+        assert self.kind is PrincipalKind.SESSION  # no other kind has the scopes that lead here
+        return SessionId(self.credential)
+
+    def __str__(self) -> str:
+        """Name it in logs: kind, credential and user."""
+        return f"{self.kind}:{self.credential}" + ("" if self.user is None else f" user:{self.user.id}")
 
 
 class Status(enum.StrEnum):

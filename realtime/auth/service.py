@@ -265,6 +265,7 @@ class Accounts:
             WrongPassword, PasswordTooWeak, SessionEnded, RateLimited, Overloaded, Unavailable.
         """
         user, who = principal.user, address_key(address)
+        assert user is not None  # a sign-in has one
         # By session, wherever it asks from: a stranger has no session of this account to use its attempts up with.
         own, shared = [Charge(self._changes, principal.session)], [Charge(budget, who) for budget in self._of_address]
         async with self._attempt([*own, *shared], known=f"{who} {user.username.lower()}"):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import jwt
 import msgspec
 
+from realtime.auth import scopes
 from realtime.errors import RefreshTokenInvalid, TokenExpired, TokenInvalid
-from realtime.model import Principal, SessionId, User, UserId, is_uuid
+from realtime.model import Principal, PrincipalKind, SessionId, User, UserId, is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,8 @@ class _Payload(msgspec.Struct, frozen=True):
     preferred_username: str
     name: str
     ver: int = 1  # nodes of the release before wrote none
+    scope: str | None = None
+    """RFC 9068 §2.2.3; nodes write none: a sign-in has every scope. A token that a newer node narrowed stays narrow here."""
 
 
 _header = msgspec.json.Decoder(_Header).decode
@@ -101,7 +104,9 @@ def verify(claims: Claims, secrets: Mapping[str, bytes], token: str, now_s: floa
         raise TokenInvalid
     if found.exp <= now_s:
         raise TokenExpired
-    return Principal(User(UserId(found.sub), found.preferred_username, found.name), SessionId(found.sid), found.exp)
+    user = User(UserId(found.sub), found.preferred_username, found.name)
+    wanted = None if found.scope is None else found.scope.split()
+    return Principal(PrincipalKind.SESSION, found.sid, user, scopes.granted(PrincipalKind.SESSION, wanted), found.exp)
 
 
 @functools.lru_cache(maxsize=64)

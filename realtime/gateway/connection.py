@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from realtime.gateway.ports import Application, Guest, Shared
-    from realtime.model import Principal
+    from realtime.model import Principal, User
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,12 @@ class Connection:
     def principal(self) -> Principal:
         assert self._principal is not None  # set before the application hears of the connection
         return self._principal
+
+    @property
+    def user(self) -> User:
+        user = self.principal.user
+        assert user is not None  # the application refuses everybody else
+        return user
 
     @property
     def is_known(self) -> bool:
@@ -293,7 +299,7 @@ class Connection:
         if self._principal is None:
             self.renew(principal)
             self._session.enter()
-        elif principal.session != self._principal.session:
+        elif principal.credential != self._principal.credential:
             raise errors.TokenInvalid("This connection belongs to another sign-in; open a new one.")
         elif principal.expires_at_s > self._principal.expires_at_s:
             self.renew(principal)

@@ -25,7 +25,14 @@ class Application(Protocol):
     """
 
     def authenticate(self, connection: Connection, auth: bytes, /) -> Principal:
-        """Check the JSON payload of a CONNECT packet (empty: there was none). Raises RealtimeError to refuse."""
+        """Check the JSON payload of a CONNECT packet (empty: there was none).
+
+        Returns:
+            One with a user: sockets are for users alone.
+
+        Raises:
+            RealtimeError: to refuse.
+        """
         ...
 
     def connected(self, connection: Connection, /) -> None: ...

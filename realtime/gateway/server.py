@@ -141,6 +141,6 @@ class Gateway:
     def _ended(self, session: Session, reason: CloseReason) -> None:
         connection = session.sink
         if isinstance(connection, Connection) and connection.is_known:
-            self._closed(Ended(reason, session.transport, connection.id, connection.principal.user.id))
+            self._closed(Ended(reason, session.transport, connection.id, connection.user.id))
         else:
             self._closed(Ended(reason, session.transport, "", None))

@@ -99,6 +99,7 @@ def register(server: Extensions) -> None:
     def who(sid: str) -> str:  # a plain function will do
         principal = server.principal(sid, ECHO)
         assert principal is not None
+        assert principal.user is not None
         return principal.user.username
 
     @server.event(namespace=ECHO)
@@ -130,7 +131,7 @@ def register(server: Extensions) -> None:
     @server.on("disconnect", namespace=ECHO)
     async def disconnect(sid: str, reason: str) -> None:
         principal = server.principal(sid, ECHO)
-        ends.append((ECHO, principal.user.username if principal else "", reason))
+        ends.append((ECHO, principal.user.username if principal and principal.user else "", reason))
 
     server.allow_anonymous(OPEN)
 

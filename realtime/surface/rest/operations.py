@@ -10,7 +10,7 @@ from aiohttp import web
 from realtime.address import client_address
 from realtime.errors import RealtimeError
 from realtime.surface.rest.input import bearer_token, body_decoder, query_decoder, read_body
-from realtime.surface.rest.route import Auth, Call
+from realtime.surface.rest.route import Auth, Call, acting_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,11 +42,12 @@ def operation(route: Route[Any, Any], services: Services, trusted: Sequence[Netw
     async def serve(request: web.Request) -> web.StreamResponse:
         principal, refusal = _who(route.auth, services.accounts, request)
         if principal is not None:
-            request[USER] = principal.user.id
-        if route.auth is Auth.ADMIN and principal is not None:
-            await services.administration.require(principal.user.id)
-        if route.budget is not None and principal is not None:
-            services.budgets.charge(route.budget, principal.user.id, request.match_info.get("room"))
+            user = acting_user(principal)
+            request[USER] = user.id
+            if route.auth is Auth.ADMIN:
+                await services.administration.require(user.id)
+            if route.budget is not None:
+                services.budgets.charge(route.budget, user.id, request.match_info.get("room"))
         query = decode_query(request)
         # A body of GET has no meaning (RFC 9110 §9.3.1); the connection skips over it.
         raw = b"" if route.method == "GET" else await read_body(request, max_body_bytes)

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from realtime.errors import InvalidRequest, TokenMissing
+from realtime.errors import Forbidden, InvalidRequest, TokenMissing
 from realtime.wire.rest import MAX_SEQ
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class Call(Generic[B, Q]):
 
         Raises:
             TokenMissing: nobody we know.
+            Forbidden: a caller that is no user.
         """
-        return self.signed_in.user
+        return acting_user(self.signed_in)
 
     @property
     def signed_in(self) -> Principal:
@@ -95,6 +96,13 @@ class Call(Generic[B, Q]):
         if not (text.isascii() and text.isdigit() and len(text) <= 16 and 1 <= int(text) <= MAX_SEQ):
             raise InvalidRequest("The seq in the path is a number from 1.", field="$.seq")
         return int(text)
+
+
+def acting_user(principal: Principal) -> User:
+    """Return whom a caller speaks for. Raises Forbidden: no user."""
+    if principal.user is None:
+        raise Forbidden("Only users may do that.")
+    return principal.user
 
 
 @dataclass(frozen=True, slots=True)

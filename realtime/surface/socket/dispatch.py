@@ -137,6 +137,8 @@ class Dispatch:
     def authenticate(self, connection: Connection, auth: bytes) -> model.Principal:
         """Check the token of a CONNECT packet: one signature, no database."""
         principal = self._accounts.authenticate(_token(auth))
+        if principal.user is None:
+            raise errors.Forbidden("Only users connect.")
         if not self._hub.has_room(principal.user.id, connection, self._connections_per_user):
             raise errors.TooManyConnections(retry_after_ms=10_000)
         return principal
@@ -149,8 +151,8 @@ class Dispatch:
         peer.emit(
             "ready",
             socket.Ready(
-                user=User.of(principal.user),
-                session=principal.session,
+                user=User.of(connection.user),
+                session=principal.credential,
                 node=self._node,
                 limits=self._limits,
                 epoch=self._feeds.epoch,
@@ -364,7 +366,7 @@ class Dispatch:
     def _refresh(self, call: Call, request: socket.AuthRefresh) -> None:
         peer = call.peer
         principal = self._accounts.authenticate(request.token)
-        if principal.session != peer.session:
+        if principal.credential != peer.credential:
             raise errors.TokenInvalid("This token belongs to another sign-in.")
         expires_in = peer.connection.renew(principal)
         self._ack(call, _encode(socket.Refreshed(expires_in=expires_in)))

@@ -21,9 +21,9 @@ class Hub:
 
     def __init__(self) -> None:
         self._users = _Index["UserId", "Peer"]()
-        self._sessions = _Index["SessionId", "Peer"]()
+        self._sessions = _Index[str, "Peer"]()
         self._guest_users = _Index["UserId", "Connection"]()
-        self._guest_sessions = _Index["SessionId", "Connection"]()
+        self._guest_sessions = _Index[str, "Connection"]()
         self._count = 0
 
     def __len__(self) -> int:
@@ -36,12 +36,12 @@ class Hub:
 
     def add(self, peer: Peer) -> None:
         self._users.add(peer.user, peer)
-        self._sessions.add(peer.session, peer)
+        self._sessions.add(peer.credential, peer)
         self._count += 1
 
     def discard(self, peer: Peer) -> None:
         self._users.discard(peer.user, peer)
-        self._sessions.discard(peer.session, peer)
+        self._sessions.discard(peer.credential, peer)
         self._count -= 1
 
     def of_user(self, user: UserId) -> list[Peer]:
@@ -54,12 +54,12 @@ class Hub:
 
     def admit(self, connection: Connection) -> None:
         """Register a connection to a namespace of an extension; it may be connected to `/` as well."""
-        self._guest_users.add(connection.principal.user.id, connection)
-        self._guest_sessions.add(connection.principal.session, connection)
+        self._guest_users.add(connection.user.id, connection)
+        self._guest_sessions.add(connection.principal.credential, connection)
 
     def dismiss(self, connection: Connection) -> None:
-        self._guest_users.discard(connection.principal.user.id, connection)
-        self._guest_sessions.discard(connection.principal.session, connection)
+        self._guest_users.discard(connection.user.id, connection)
+        self._guest_sessions.discard(connection.principal.credential, connection)
 
     def connections_of_user(self, user: UserId) -> set[Connection]:
         """Return all that one user has open on this node."""

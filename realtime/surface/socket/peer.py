@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from realtime.gateway.connection import Connection
-    from realtime.model import RoomId, SessionId, UserId
+    from realtime.model import RoomId, UserId
     from realtime.presence.state import View
 
 _encode = msgspec.json.Encoder().encode
@@ -33,14 +33,14 @@ class Peer:
         idle: Whether the client says that nobody is looking.
     """
 
-    __slots__ = ("_lost", "closed", "connection", "idle", "rooms", "session", "signals", "tail", "user", "waiting")
+    __slots__ = ("_lost", "closed", "connection", "credential", "idle", "rooms", "signals", "tail", "user", "waiting")
 
     def __init__(self, connection: Connection, lost: Callable[[Peer, RoomId], None]) -> None:
         self.connection = connection
         self._lost = lost
         self.idle = False
-        self.user: UserId = connection.principal.user.id
-        self.session: SessionId = connection.principal.session
+        self.user: UserId = connection.user.id
+        self.credential: str = connection.principal.credential
         self.rooms: set[RoomId] = set()
         self.signals: dict[RoomId, TokenBucket] = {}
         self.tail: Task[None] | None = None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from realtime.auth import tokens
 from realtime.auth.tokens import ALGORITHM, SECRET_BYTES, TYPE, Claims, RefreshToken
 from realtime.errors import RefreshTokenInvalid, TokenExpired, TokenInvalid
-from realtime.model import Principal, SessionId, User, UserId
+from realtime.model import Principal, PrincipalKind, Scope, SessionId, User, UserId
 
 CLAIMS = Claims("issuer", "audience")
 ADA = User(UserId("019b0000-0000-7000-8000-000000000001"), "ada", "Ada Lovelace 👩‍💻")
@@ -49,7 +49,7 @@ def signed(header: dict[str, Any] | None = None, *, without: str = "", secret: b
 
 @pytest.mark.parametrize("kid", SECRETS)
 def test_a_token_says_who_it_speaks_for_and_until_when_under_every_key(kid: str) -> None:
-    assert verify(issue(kid=kid)) == Principal(ADA, SESSION, NOW_S + 900)
+    assert verify(issue(kid=kid)) == Principal(PrincipalKind.SESSION, SESSION, ADA, frozenset(Scope), NOW_S + 900)
 
 
 def test_a_token_has_the_header_and_the_claims_of_rfc_9068_and_no_secret() -> None:
@@ -69,10 +69,22 @@ def test_a_token_has_the_header_and_the_claims_of_rfc_9068_and_no_secret() -> No
 
 
 def test_a_token_of_the_release_before_is_good_and_one_of_a_release_to_come_is_refused() -> None:
-    assert verify(signed()).user.username == "ada"
+    assert verify(signed()).user == User(ADA.id, "ada", "Ada")
     for version in (2, "1", None):
         with pytest.raises(TokenInvalid):
             verify(signed(ver=version))
+
+
+def test_a_token_that_a_newer_node_narrowed_stays_narrow_here() -> None:
+    assert verify(signed(scope="rooms:read files:write")).scopes == {Scope.ROOMS_READ}
+    assert verify(signed(scope="")).scopes == frozenset()
+    for scope in (["rooms:read"], 1):
+        with pytest.raises(TokenInvalid):
+            verify(signed(scope=scope))
+
+
+def test_logs_name_a_caller_by_kind_credential_and_user() -> None:
+    assert str(verify(issue())) == f"session:{SESSION} user:{ADA.id}"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +187,7 @@ def test_a_token_signed_with_our_key_but_of_another_shape_is_refused_and_breaks_
         found = verify(signed(**{claim: value}))
     except (TokenInvalid, TokenExpired):
         return
+    assert found.user is not None
     assert (found.user.id, found.session) == (ADA.id, SESSION)
     assert isinstance(found.expires_at_s, int)
     assert isinstance(found.user.username, str)

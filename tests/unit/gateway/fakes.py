@@ -16,15 +16,15 @@ from realtime.gateway.transport import WebSocket
 from realtime.gateway.turns import Turns
 from realtime.gateway.websocket import TEXT, split
 from realtime.limits import Rate
-from realtime.model import Principal, SessionId, User, UserId
+from realtime.model import Principal, PrincipalKind, Scope, SessionId, User, UserId
 
 ADA = User(UserId("019b0000-0000-7000-8000-000000000001"), "ada", "Ada")
 BOB = User(UserId("019b0000-0000-7000-8000-000000000002"), "bob", "Bob")
 SESSION = SessionId("019b0000-0000-7000-8000-0000000000bb")
 
 
-def principal(user: User = ADA, session: str = SESSION, expires_at_s: int = 1_000) -> Principal:
-    return Principal(user, SessionId(session), expires_at_s)
+def principal(user: User | None = ADA, session: str = SESSION, expires_at_s: int = 1_000) -> Principal:
+    return Principal(PrincipalKind.SESSION, session, user, frozenset(Scope), expires_at_s)
 
 
 class Handle:

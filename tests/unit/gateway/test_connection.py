@@ -37,7 +37,7 @@ class Application:
         return principal(session=self.session, expires_at_s=self.expires_at_s)
 
     def connected(self, connection: Connection) -> None:
-        self.told.append(("connected", connection.principal.user.username))
+        self.told.append(("connected", connection.user.username))
         connection.emit("ready", b"{}")
 
     def event(self, connection: Connection, name: str, argument: bytes, packet_id: int | None) -> None:
@@ -48,13 +48,13 @@ class Application:
         self.told.append(("too large", name, packet_id))
 
     def guest_came(self, connection: Connection) -> None:
-        self.told.append(("guest came", connection.principal.user.username))
+        self.told.append(("guest came", connection.user.username))
 
     def guest_went(self, connection: Connection) -> None:
-        self.told.append(("guest went", connection.principal.user.username))
+        self.told.append(("guest went", connection.user.username))
 
     def disconnected(self, connection: Connection, reason: CloseReason) -> None:
-        self.told.append(("disconnected", connection.principal.user.username, reason))
+        self.told.append(("disconnected", connection.user.username, reason))
 
 
 class Wired:
@@ -124,7 +124,7 @@ def test_a_connect_is_answered_and_the_application_speaks_right_behind_it_in_one
     assert len(new.transport.writes) == 1
     assert new.received() == ['0{"sid":"sid1"}', '2["ready",{}]']
     assert new.connection.id == "sid1"
-    assert new.connection.principal.user.username == "ada"
+    assert new.connection.user.username == "ada"
     assert new.connection.address == "192.0.2.1"
 
 

@@ -26,10 +26,12 @@ from realtime.model import (
     Member,
     PresenceSetting,
     Principal,
+    PrincipalKind,
     Role,
     Room,
     RoomId,
     RoomKind,
+    Scope,
     Session,
     SessionId,
     User,
@@ -106,6 +108,7 @@ class Fake:
     charged: list[tuple[Budget, UserId, str | None, int]] = field(default_factory=list)
     fails: Exception | None = None
     token_fails: errors.RealtimeError | None = None
+    caller: User | None = ADA
     made: bool = True
     duplicate: bool = False
     admin: bool = False
@@ -184,7 +187,7 @@ class Fake:
             raise self.token_fails
         if token != "good":
             raise errors.TokenInvalid
-        return Principal(ADA, SESSION, 2_000_000_000)
+        return Principal(PrincipalKind.SESSION, SESSION, self.caller, frozenset(Scope), 2_000_000_000)
 
     # -- rooms ------------------------------------------------------------------------------------
 

@@ -121,6 +121,14 @@ async def test_log_out_takes_either_token_and_passes_over_one_that_ran_out(clien
     assert (expired.status, (await expired.json())["code"]) == (401, "token_expired")
 
 
+async def test_a_caller_that_is_no_user_is_refused_before_its_request_is_looked_at(client: Client, fake: Fake) -> None:
+    fake.caller, fake.admin = None, True
+    for path in ("me", "rooms", "admin/users", "rooms?limit=rubbish"):
+        answer = await client.get(f"{V1}/{path}", headers=TOKEN)
+        assert (answer.status, (await answer.json())["code"]) == (403, "forbidden")
+    assert fake.calls == []
+
+
 async def test_me_is_who_the_token_says(client: Client) -> None:
     answer = await client.get(f"{V1}/me", headers=TOKEN)
     assert await answer.json() == ADA_JSON

@@ -56,6 +56,11 @@ class Line:
         self.acks: list[tuple[int, Any]] = []
         self.closed: list[CloseReason] = []
 
+    @property
+    def user(self) -> User:
+        assert self.principal.user is not None
+        return self.principal.user
+
     def emit(self, name: str, payload: bytes) -> None:
         msgspec.json.decode(payload, type=socket.EMITTED[name])
         self.emitted.append((name, msgspec.json.decode(payload)))
@@ -185,6 +190,12 @@ def let_in(services: Services, auth: bytes) -> Principal:
 
 async def test_a_good_token_lets_in(services: Services) -> None:
     assert let_in(services, b'{"token":"good"}') == principal()
+
+
+async def test_a_caller_that_is_no_user_is_not_let_in(services: Services) -> None:
+    services.tokens["key"] = principal(None)
+    with pytest.raises(errors.Forbidden):
+        let_in(services, b'{"token":"key"}')
 
 
 async def test_fields_that_clients_add_to_the_token_are_passed_over(services: Services) -> None:

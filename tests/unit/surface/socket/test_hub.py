@@ -21,7 +21,7 @@ class Somebody:
 
     def __init__(self, user: UserId, session: SessionId) -> None:
         self.user = user
-        self.session = session
+        self.credential = session
 
 
 def peer(user: str = "ann", session: str = "s1") -> Peer:
@@ -32,7 +32,8 @@ class Guest:
     """A connection as the hub sees it."""
 
     def __init__(self, user: UserId, session: SessionId) -> None:
-        self.principal = principal(User(user, user, user), session)
+        self.user = User(user, user, user)
+        self.principal = principal(self.user, session)
 
 
 def guest(user: UserId, session: SessionId) -> Connection:
@@ -99,12 +100,12 @@ def test_the_hub_knows_what_sets_would_know(people: list[tuple[str, str]], data:
         for user in USERS:
             assert set(hub.of_user(UserId(user))) == {some for some in present if some.user == user}
         for session in SESSIONS:
-            assert set(hub.of_session(SessionId(session))) == {some for some in present if some.session == session}
+            assert set(hub.of_session(SessionId(session))) == {some for some in present if some.credential == session}
 
 
 def test_a_connection_to_other_namespaces_is_found_too_and_counts_once_with_one_to_ours() -> None:
     hub, ours = Hub(), peer()
-    both, alone = guest(ours.user, ours.session), guest(UserId("ann"), SessionId("s2"))
+    both, alone = guest(ours.user, SessionId(ours.credential)), guest(UserId("ann"), SessionId("s2"))
     ours.connection = both
     hub.add(ours)
     for one in (both, alone):

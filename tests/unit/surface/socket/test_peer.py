@@ -22,6 +22,7 @@ class Line:
 
     def __init__(self) -> None:
         self.principal = principal()
+        self.user = ADA
         self.written: list[bytes] = []
         self.lost: list[str] = []
         self.emitted: list[tuple[str, Any]] = []
@@ -42,7 +43,7 @@ def make() -> tuple[Peer, Line]:
 
 def test_a_peer_is_who_its_connection_speaks_for() -> None:
     peer, _ = make()
-    assert (peer.user, peer.session) == (ADA.id, SESSION)
+    assert (peer.user, peer.credential) == (ADA.id, SESSION)
     assert (peer.rooms, peer.closed, peer.tail, len(peer.waiting)) == (set(), False, None, 0)
 
 
@@ -92,6 +93,6 @@ def test_signals_have_a_budget_of_their_own_in_each_room() -> None:
 
 
 def test_peers_are_told_apart_by_identity() -> None:
-    connection = cast("Connection", SimpleNamespace(principal=principal()))
+    connection = cast("Connection", SimpleNamespace(principal=principal(), user=ADA))
     one, two = (Peer(connection, lambda peer, room: None) for _ in range(2))
     assert len({one, two}) == 2
