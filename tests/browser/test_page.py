@@ -71,8 +71,17 @@ async def test_axe_finds_nothing_wrong_on_the_main_screens(
         await screen.click(dialog)
         await screen.page.get_by_role("dialog").wait_for()
         found += await look(screen, dialog)
+        if dialog == "status-open":
+            await screen.click("account-open")
+            await screen.see("session")
+            found += await look(screen, "account")
         await screen.page.keyboard.press("Escape")
         await screen.page.get_by_role("dialog").wait_for(state="hidden")
+    await boss.room("direct", members=[bert])
+    await screen.page.locator(screen.at("room-item")).filter(has_not_text="Kitchen").click()
+    await screen.click("direct-more")
+    await screen.see("direct-block")
+    found += await look(screen, "direct")
     assert "\n".join(found) == ""
 
 

@@ -2,7 +2,20 @@
 import { asRefused, Refused } from "./errors";
 import { type Call, http } from "./http";
 import * as session from "./state/session";
-import type { Ban, ClusterStatus, Member, Messages, OwnPresence, Role, Room, RoomEvent, Session, User } from "./wire";
+import type {
+  Ban,
+  Block,
+  ClusterStatus,
+  MayAdd,
+  Member,
+  Messages,
+  OwnPresence,
+  Role,
+  Room,
+  RoomEvent,
+  Session,
+  User,
+} from "./wire";
 
 const PAGE = 50;
 const MANY = 200;
@@ -124,6 +137,47 @@ export function unban(room: string, user: string): Promise<void> {
 /** Up to 200. */
 export async function listBans(room: string): Promise<readonly Ban[]> {
   return (await call<{ bans: Ban[] }>(`/rooms/${room}/bans`, { query: { limit: MANY } })).bans;
+}
+
+/** Close a direct room: nobody writes in it until one opens it again. */
+export function closeRoom(room: string): Promise<void> {
+  return call(`/rooms/${room}/closed`, { method: "PUT" });
+}
+
+export function reopenRoom(room: string): Promise<void> {
+  return call(`/rooms/${room}/closed`, { method: "DELETE" });
+}
+
+export function settings(): Promise<{ may_add: MayAdd }> {
+  return call("/me/settings");
+}
+
+export function changeSettings(may_add: MayAdd): Promise<void> {
+  return call("/me/settings", { method: "PATCH", body: { may_add } });
+}
+
+/** Up to 200. */
+export async function listBlocks(): Promise<readonly Block[]> {
+  return (await call<{ blocks: Block[] }>("/me/blocks", { query: { limit: MANY } })).blocks;
+}
+
+export async function isBlocked(user: string): Promise<boolean> {
+  try {
+    await call(`/me/blocks/${user}`);
+    return true;
+  } catch (error) {
+    if (asRefused(error).code === "block_not_found") return false;
+    throw error;
+  }
+}
+
+/** Somebody who is blocked adds one to no room, and does not write in the direct room of the two. */
+export function block(user: string): Promise<void> {
+  return call(`/me/blocks/${user}`, { method: "PUT" });
+}
+
+export function unblock(user: string): Promise<void> {
+  return call(`/me/blocks/${user}`, { method: "DELETE" });
 }
 
 export function ownPresence(): Promise<OwnPresence> {

@@ -15,6 +15,15 @@ export interface Account extends User {
   admin?: boolean;
 }
 
+/** Whom one blocks. */
+export interface Block {
+  user: User;
+  at: string;
+}
+
+/** Who may make one a member of a room, a direct room too. */
+export type MayAdd = "everybody" | "shared_rooms" | "nobody";
+
 export interface Room {
   id: string;
   kind: RoomKind;

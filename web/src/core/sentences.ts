@@ -27,6 +27,8 @@ const SENTENCES: Record<string, string> = {
   user_not_found: "There is no such person.",
   payload_too_large: "This is too long to send.",
   too_many_connections: "Too many windows are open. Close one to go on.",
+  room_closed: "This chat is closed: one of you has closed it, or blocked the other.",
+  not_addable: "They do not want to be added by you.",
   client_id_conflict: "This message could not be sent again. Copy its text into a new one.",
 };
 

@@ -9,6 +9,7 @@ import * as notices from "../state/notices";
 import * as session from "../state/session";
 import type { Session } from "../wire";
 import { Dialog } from "./Dialog";
+import { Privacy } from "./Privacy";
 
 const PASSWORD_MIN = 8;
 
@@ -62,6 +63,7 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
           ))}
         </ul>
       </section>
+      <Privacy />
       <ChangePassword
         onDone={() => {
           notices.tell("Your password is changed. Your other devices are signed out.");
@@ -98,6 +100,7 @@ function ChangePassword({ onDone }: { onDone(): void }) {
       <input
         class="sr-only"
         type="text"
+        aria-label="Username"
         autocomplete="username"
         tabIndex={-1}
         value={session.user.value?.username}

@@ -17,8 +17,9 @@ import type { Member, Role, Room } from "../wire";
 import { Avatar } from "./Avatar";
 import { BansDialog } from "./BansDialog";
 import { Dialog } from "./Dialog";
-import { Icon, type IconName } from "./Icon";
+import { Icon } from "./Icon";
 import { PeopleDialog } from "./PeopleDialog";
+import { Sure } from "./Sure";
 
 const ROLE_NAMES: Record<Role, string> = { owner: "Owner", admin: "Admin", member: "Member" };
 const OVER_THE_ROOM = "(max-width: 1099px)"; // as in room.css
@@ -150,6 +151,20 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
           </button>
         )}
         <RoleOf room={room} member={member} attempt={attempt} />
+        {!own && (
+          <Sure
+            testid="member-block"
+            icon="lock"
+            word="Block"
+            label={`Block ${name}`}
+            onSure={() =>
+              attempt(async () => {
+                await api.block(id);
+                notices.tell(`${isolated(name)} is blocked. Your account page lists whom you block.`);
+              })
+            }
+          />
+        )}
         {!own && mayRemove(room, member.role) && (
           <>
             <Sure
@@ -170,34 +185,6 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
         )}
       </span>
     </li>
-  );
-}
-
-interface SureProps {
-  testid: string;
-  icon: IconName;
-  word: string;
-  label: string;
-  onSure(): void;
-}
-
-/** A button that asks whether one is sure, and does it with the second click. */
-function Sure({ testid, icon, word, label, onSure }: SureProps) {
-  const [asked, setAsked] = useState(false);
-  return (
-    <button
-      class={`button small danger${asked ? " sure" : ""}`}
-      type="button"
-      data-testid={testid}
-      aria-label={asked ? `Really: ${label}` : label}
-      onBlur={() => setAsked(false)}
-      onClick={() => {
-        if (asked) onSure();
-        setAsked(!asked);
-      }}
-    >
-      <Icon name={icon} /> {asked ? `${word}?` : word}
-    </button>
   );
 }
 

@@ -15,6 +15,7 @@ import { typing } from "../state/typing";
 import type { Room } from "../wire";
 import { RoomAvatar } from "./Avatar";
 import { Composer } from "./Composer";
+import { DirectDialog } from "./DirectDialog";
 import { Icon } from "./Icon";
 import { MembersPanel } from "./MembersPanel";
 import { MessageList } from "./MessageList";
@@ -23,6 +24,7 @@ const WIDE = "(min-width: 1100px)";
 
 export function RoomView({ room }: { room: Room }) {
   const [panel, setPanel] = useState(() => room.kind !== "direct" && matchMedia(WIDE).matches);
+  const [aboutIt, setAbout] = useState(false);
   const [editing, setEditing] = useState<number | null>(null);
   const field = useRef<HTMLTextAreaElement>(null);
   const toEnd = useRef<() => void>(() => undefined);
@@ -82,6 +84,19 @@ export function RoomView({ room }: { room: Room }) {
               <Icon name="people" />
             </button>
           )}
+          {room.peer && (
+            <button
+              class="icon-button"
+              type="button"
+              data-testid="direct-more"
+              title="About this chat"
+              aria-label="About this chat"
+              aria-haspopup="dialog"
+              onClick={() => setAbout(true)}
+            >
+              <Icon name="more" />
+            </button>
+          )}
         </header>
         <button class="skip" type="button" onClick={() => field.current?.focus()}>
           Skip to the message box
@@ -96,6 +111,7 @@ export function RoomView({ room }: { room: Room }) {
           onSent={() => toEnd.current()}
         />
       </main>
+      {aboutIt && room.peer && <DirectDialog room={room} other={room.peer} onClose={() => setAbout(false)} />}
       {panel && <MembersPanel room={room} onClose={() => setPanel(false)} />}
     </div>
   );
