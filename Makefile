@@ -1,4 +1,4 @@
-# Realtime. `make help` lists the commands; each sets up what it needs.
+# Roomwire. `make help` lists the commands; each sets up what it needs.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,11 +14,11 @@ help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/python.stamp:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Realtime needs Python 3.11 or newer: make PYTHON=/path/to/python3.12 ..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Roomwire needs Python 3.11 or newer: make PYTHON=/path/to/python3.12 ..."; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make virtual environments: install your system's python3-venv package."; exit 2; }
 	@$(PYTHON) -m venv $(VENV) && touch $@
 
-$(VENV)/runtime.stamp: $(VENV)/python.stamp requirements/runtime.txt
+$(VENV)/runtime.stamp: $(VENV)/python.stamp requirements/runtime.txt tools/link_package.py
 	@echo "Installing what the server needs (the first time only) ..."
 	@$(FETCH) $(BIN)/pip install -q --require-hashes --no-deps -r requirements/runtime.txt
 	@$(BIN)/python tools/link_package.py && touch $@

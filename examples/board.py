@@ -1,6 +1,6 @@
 """A namespace of your own beside the server's: boards that several people draw on.
 
-    PYTHONPATH=examples REALTIME_EXTENSIONS=board:register .venv/bin/realtime serve
+    PYTHONPATH=examples ROOMWIRE_EXTENSIONS=board:register .venv/bin/roomwire serve
 
 A client connects to `/board` with the access token that it has for `/`, and asks:
 

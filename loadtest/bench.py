@@ -64,7 +64,7 @@ FULL = Plan(
     alone=(*_AGAIN, Step("idle"), *_AGAIN, Step("slow")),
 )
 QUICK = Plan(
-    peers=("realtime", "node"),
+    peers=("roomwire", "node"),
     shared=(
         Step("connect", {"connections": 1000}),
         Step("request", {"seconds": 1.0}),
@@ -102,7 +102,7 @@ def measure(run: Run, plan: Plan, installed: Sequence[Peer], bars: Bars, process
     for _ in range(plan.repetitions):
         for peer in installed:
             _life(run, peer, [step for step in plan.shared if step.scenario in peer.can], bars, processes)
-    ours = next((peer for peer in installed if peer.dialect == "realtime"), None)
+    ours = next((peer for peer in installed if peer.dialect == "roomwire"), None)
     if ours is not None:
         for step in plan.alone:
             _life(run, ours, [step], bars, processes)

@@ -16,7 +16,7 @@ from loadtest.client.swarm import ClientFailed
 from loadtest.measure.process import pin
 from loadtest.peers.base import Unavailable
 from loadtest.peers.names import PEERS
-from loadtest.peers.ours import Elsewhere, Realtime
+from loadtest.peers.ours import Elsewhere, Roomwire
 from loadtest.peers.rest import RestFailed
 from loadtest.report import html, markdown, terminal
 from loadtest.report.model import Run
@@ -80,11 +80,17 @@ def _bench_and_report(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--peer", choices=PEERS, default="realtime", help="which server to start and measure")
-    parser.add_argument("--url", help="measure a Realtime server that runs already, on this machine's loopback")
+    parser.add_argument(
+        "--peer",
+        choices=PEERS,
+        type=lambda name: "roomwire" if name == "realtime" else name,
+        default="roomwire",
+        help="which server to start and measure",
+    )
+    parser.add_argument("--url", help="measure a Roomwire server that runs already, on this machine's loopback")
     parser.add_argument("--pid", type=int, help="its process, for CPU and memory")
     parser.add_argument(
-        "--server", action="append", default=[], metavar="FLAG=VALUE", help="a flag for `realtime serve`, without dashes"
+        "--server", action="append", default=[], metavar="FLAG=VALUE", help="a flag for `roomwire serve`, without dashes"
     )
     parser.add_argument("--processes", type=int, default=_PROCESSES, help="client processes (default: %(default)s)")
     parser.add_argument("--accounts", type=int, default=4, help="accounts that the connections share")
@@ -170,7 +176,7 @@ def _seed(given: argparse.Namespace) -> int:
 def _peer(given: argparse.Namespace) -> Peer:
     if given.url:
         return Elsewhere(given.url, given.pid)
-    if given.peer == "realtime":
+    if given.peer == "roomwire":
         flags = dict(flag.partition("=")[::2] for flag in given.server)
-        return Realtime(flags)
+        return Roomwire(flags)
     return PEERS[given.peer]()

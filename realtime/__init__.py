@@ -1,3 +1,3 @@
-"""Realtime: a durable, ordered real-time backend for chat and collaboration."""
+"""Roomwire: a durable, ordered real-time backend for chat and collaboration."""
 
 __version__ = "0.2.0"

@@ -1,16 +1,19 @@
-"""The command line: `realtime serve | migrate | config | admin | backup | restore`."""
+"""The command line: `roomwire serve | migrate | config | admin | backup | restore`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import dataclasses
+import logging
 import os
 import pathlib
 import signal
 import sys
 
 from realtime import __version__, config
+
+logger = logging.getLogger(__name__)
 
 ADMIN_ACTIONS = {
     "list": "show who administrates the server",
@@ -26,8 +29,8 @@ ADMIN_ACTIONS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 when it failed, 2 when it was asked wrongly."""
-    parser = argparse.ArgumentParser(prog="realtime", description="A durable, ordered real-time backend.")
-    parser.add_argument("--version", action="version", version=f"realtime {__version__}")
+    parser = argparse.ArgumentParser(prog="roomwire", description="A durable, ordered real-time backend.")
+    parser.add_argument("--version", action="version", version=f"roomwire {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("serve", "run one node, or several on one port (--workers)"),
@@ -41,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         if name == "admin":
             _add_actions(command)
         if name in ("backup", "restore"):
-            command.usage = f"realtime {name} FILE [SETTINGS]"
+            command.usage = f"roomwire {name} FILE [SETTINGS]"
             command.add_argument("file", metavar="FILE", type=pathlib.Path, help="the back-up")
         if name == "restore":
             command.add_argument("--replace", action="store_true", help="give up what the database holds")
@@ -53,9 +56,10 @@ def main(argv: list[str] | None = None) -> int:
     command_name, action, username = flags.pop("command"), flags.pop("action", ""), flags.pop("username", None)
     file, replace = flags.pop("file", None), flags.pop("replace", False)
     if action not in ("", "list") and not username:
-        parser.error(f"realtime admin {action} needs a username")
+        parser.error(f"roomwire admin {action} needs a username")
     try:
         settings = config.load(os.environ, flags)
+        _say_renamed(settings)
         if command_name == "config":
             _print(settings)
             sys.stdout.flush()
@@ -66,11 +70,20 @@ def main(argv: list[str] | None = None) -> int:
             return _copy(command_name, settings, file, replace)
         return _run(command_name, settings)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `realtime config | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `roomwire config | head`: nobody reads on
         return 0
     except config.ConfigError as error:
-        print(f"realtime: {error}", file=sys.stderr)
+        print(f"roomwire: {error}", file=sys.stderr)
         return 2
+
+
+def _say_renamed(settings: config.Config) -> None:
+    if old := config.renamed(os.environ):
+        from realtime.telemetry import logs
+
+        logs.configure(settings.log_level, settings.log_format)
+        pairs = ", ".join(f"{name} is now called {new}" for name, new in old.items())
+        logger.warning("%s; the old name%s until 1.0", pairs, " works" if len(old) == 1 else "s work")
 
 
 def _run(command: str, settings: config.Config) -> int:
@@ -97,7 +110,7 @@ def _copy(command: str, settings: config.Config, file: pathlib.Path, replace: bo
 
 def _add_actions(command: argparse.ArgumentParser) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    command.usage = "realtime admin ACTION [USERNAME] [SETTINGS]"
+    command.usage = "roomwire admin ACTION [USERNAME] [SETTINGS]"
     listed = "\n".join(f"  {name:16}{text}" for name, text in ADMIN_ACTIONS.items())
     command.description = f"{command.description}\n\nactions:\n{listed}"
     command.add_argument("action", choices=ADMIN_ACTIONS, metavar="ACTION", help="one of the actions above")

@@ -1,9 +1,10 @@
-"""Settings: `REALTIME_*` environment variables and the flags of `realtime serve`, each declared once below."""
+"""Settings: `ROOMWIRE_*` environment variables and the flags of `roomwire serve`, each declared once below."""
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
 import pathlib
 import re
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from realtime import consistency, origins
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PREFIX = "REALTIME_"
+PREFIX = "ROOMWIRE_"
+OLD_PREFIX = "REALTIME_"
+"""What the names of settings began with up to 0.2; read until 1.0."""
+DATA_DIR, _OLD_DATA_DIR = ".roomwire", ".realtime"
 PACKET_BYTES = 1 << 17
 """What the contract permits needs so much: 8,000 emoji that a client writes as JSON escapes are 96,000 bytes, the subscription
 of 1,000 rooms is 126,000."""
@@ -41,7 +45,7 @@ class Config:
     host: str = _setting("127.0.0.1", "address to listen on; * for every one of the machine, IPv4 and IPv6")
     port: int = _setting(8000, "TCP port to listen on; 0 for any free one", at_least=0, at_most=65535)
     workers: int = _setting(1, "processes that serve the port, each a node on a core of its own", at_least=1, at_most=64)
-    data_dir: str = _setting(".realtime", "where the embedded engines keep their files")
+    data_dir: str = _setting(DATA_DIR, "where the embedded engines keep their files")
     database_url: str = _setting("", "PostgreSQL of the application role; empty: the embedded one", "URL", secret=True)
     migrate_database_url: str = _setting(
         "", "PostgreSQL of the owner role, for migrations; empty: database_url", "URL", secret=True
@@ -170,23 +174,29 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
     """Read the settings; a flag wins over the environment.
 
     Args:
-        environment: Names that begin with `REALTIME_` count, and must all be known.
+        environment: Names that begin with `ROOMWIRE_` or `REALTIME_` count, and must all be known.
         flags: Field name to text, None for a flag that was not given.
 
     Raises:
-        ConfigError: a name is unknown or a value does not fit.
+        ConfigError: a name is unknown, a value does not fit, or a setting has two values under its two names.
     """
     fields = {one.name: one for one in dataclasses.fields(Config)}
     values: dict[str, Any] = {}
-    for name, text in environment.items():
-        if name.startswith(PREFIX):
-            key = name.removeprefix(PREFIX).lower()
-            if key not in fields:
-                raise ConfigError(f"{name} is not a setting; `realtime config` lists them all.")
-            values[key] = _parse(fields[key], text, name)
+    for prefix in (OLD_PREFIX, PREFIX):
+        for name, text in environment.items():
+            if name.startswith(prefix):
+                key = name.removeprefix(prefix).lower()
+                if key not in fields:
+                    raise ConfigError(f"{name} is not a setting; `roomwire config` lists them all.")
+                values[key] = _parse(fields[key], text, PREFIX + key.upper())
+    for old, new in renamed(environment).items():
+        if environment.get(new, environment[old]) != environment[old]:
+            raise ConfigError(f"{old} and {new} are both set, and differ: {old} is the old name of {new}. Remove one of them.")
     for key, given in flags.items():
         if given is not None:
             values[key] = _parse(fields[key], given, "--" + key.replace("_", "-"))
+    if "data_dir" not in values and not os.path.lexists(DATA_DIR) and os.path.isdir(_OLD_DATA_DIR):
+        values["data_dir"] = _OLD_DATA_DIR  # what a release up to 0.2 has made here
     if "base_path" in values:
         values["base_path"] = values["base_path"].rstrip("/")
     if "statement_timeout_ms" in values:  # the other's default follows
@@ -200,6 +210,16 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
     for fault in consistency.faults(config):
         raise ConfigError(fault)
     return config
+
+
+def renamed(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the new names of the settings that an environment has under their old ones, by the old."""
+    return {name: PREFIX + name.removeprefix(OLD_PREFIX) for name in sorted(environment) if name.startswith(OLD_PREFIX)}
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for a child that gets its settings in another way."""
+    return {name: value for name, value in environment.items() if not name.startswith((PREFIX, OLD_PREFIX))}
 
 
 def describe(config: Config) -> Iterator[tuple[str, str, str, str, str]]:

@@ -27,33 +27,33 @@ _DATABASE_SCHEMES = ("postgresql://", "postgres://")
 def faults(config: Config) -> Iterator[str]:
     """Yield a sentence for each: the setting's name, and what it may be."""
     yield from _alone(config)
-    yield from _networks("REALTIME_TRUSTED_PROXIES", config.proxies)
-    yield from _networks("REALTIME_METRICS_NETWORKS", config.scrapers)
+    yield from _networks("ROOMWIRE_TRUSTED_PROXIES", config.proxies)
+    yield from _networks("ROOMWIRE_METRICS_NETWORKS", config.scrapers)
     yield from _together(config)
 
 
 def _alone(config: Config) -> Iterator[str]:
     if not config.data_dir.strip() or "\0" in config.data_dir:
-        yield "REALTIME_DATA_DIR names a folder; it may not be empty."
+        yield "ROOMWIRE_DATA_DIR names a folder; it may not be empty."
     for name, url in (
-        ("REALTIME_DATABASE_URL", config.database_url),
-        ("REALTIME_MIGRATE_DATABASE_URL", config.migrate_database_url),
+        ("ROOMWIRE_DATABASE_URL", config.database_url),
+        ("ROOMWIRE_MIGRATE_DATABASE_URL", config.migrate_database_url),
     ):
         if url and not url.lower().startswith(_DATABASE_SCHEMES):
             yield f"{name} begins with postgresql://."
     if not _REDIS_PREFIX(config.redis_prefix):
-        yield "REALTIME_REDIS_PREFIX is 1 to 64 letters, digits, dots, colons, hyphens or underscores."
+        yield "ROOMWIRE_REDIS_PREFIX is 1 to 64 letters, digits, dots, colons, hyphens or underscores."
     if config.node_id and not _NODE_ID(config.node_id):
-        yield "REALTIME_NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs."
-    for name, claim in (("REALTIME_TOKEN_ISSUER", config.token_issuer), ("REALTIME_TOKEN_AUDIENCE", config.token_audience)):
+        yield "ROOMWIRE_NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs."
+    for name, claim in (("ROOMWIRE_TOKEN_ISSUER", config.token_issuer), ("ROOMWIRE_TOKEN_AUDIENCE", config.token_audience)):
         if not _CLAIM(claim):
             yield f"{name} is 1 to 256 characters of ASCII without blanks; without one no token would be held to it."
     if 0 < len(config.metrics_token) < TOKEN_CHARS:
-        yield f"REALTIME_METRICS_TOKEN is at least {TOKEN_CHARS} characters long; `openssl rand -hex 32` makes one."
+        yield f"ROOMWIRE_METRICS_TOKEN is at least {TOKEN_CHARS} characters long; `openssl rand -hex 32` makes one."
     elif config.metrics_token and not _TOKEN(config.metrics_token):
-        yield "REALTIME_METRICS_TOKEN is ASCII without blanks, or no header could carry it; `openssl rand -hex 32` makes one."
+        yield "ROOMWIRE_METRICS_TOKEN is ASCII without blanks, or no header could carry it; `openssl rand -hex 32` makes one."
     if config.base_path and not _is_base_path(config.base_path):
-        yield "REALTIME_BASE_PATH is a path such as /chat, of letters, digits and ._~-, and none of our own paths."
+        yield "ROOMWIRE_BASE_PATH is a path such as /chat, of letters, digits and ._~-, and none of our own paths."
 
 
 def _is_base_path(text: str) -> bool:
@@ -70,12 +70,12 @@ def _networks(name: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IP
 
 def _together(config: Config) -> Iterator[str]:
     if config.migrate_database_url and not config.database_url:
-        yield "REALTIME_MIGRATE_DATABASE_URL goes with REALTIME_DATABASE_URL; without it the embedded one is used."
+        yield "ROOMWIRE_MIGRATE_DATABASE_URL goes with ROOMWIRE_DATABASE_URL; without it the embedded one is used."
     if config.lock_timeout_ms > config.statement_timeout_ms:
-        yield "REALTIME_LOCK_TIMEOUT_MS is at most REALTIME_STATEMENT_TIMEOUT_MS, which ends the statement with its waiting."
+        yield "ROOMWIRE_LOCK_TIMEOUT_MS is at most ROOMWIRE_STATEMENT_TIMEOUT_MS, which ends the statement with its waiting."
     if config.refresh_token_ttl_s < config.access_token_ttl_s:
-        yield "REALTIME_REFRESH_TOKEN_TTL_S is at least REALTIME_ACCESS_TOKEN_TTL_S, or nobody could renew at its end."
+        yield "ROOMWIRE_REFRESH_TOKEN_TTL_S is at least ROOMWIRE_ACCESS_TOKEN_TTL_S, or nobody could renew at its end."
     if config.writer_lanes > config.database_pool_size:
-        yield "REALTIME_WRITER_LANES is at most REALTIME_DATABASE_POOL_SIZE: each commit in flight needs a connection."
+        yield "ROOMWIRE_WRITER_LANES is at most ROOMWIRE_DATABASE_POOL_SIZE: each commit in flight needs a connection."
     if config.max_packet_bytes > config.unsent_limit_bytes:
-        yield "REALTIME_MAX_PACKET_BYTES is at most REALTIME_UNSENT_LIMIT_BYTES, or one answer could make a slow reader."
+        yield "ROOMWIRE_MAX_PACKET_BYTES is at most ROOMWIRE_UNSENT_LIMIT_BYTES, or one answer could make a slow reader."

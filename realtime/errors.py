@@ -109,7 +109,7 @@ class OriginNotAllowed(RealtimeError):
     """The answer to a page that may not open a connection: of an origin that nobody named, or behind a proxy that hides it."""
 
     code, status = "origin_not_allowed", 403
-    default = "This page's origin may not connect. The operator names it in REALTIME_CORS_ORIGINS, or passes on the Host header."
+    default = "This page's origin may not connect. The operator names it in ROOMWIRE_CORS_ORIGINS, or passes on the Host header."
 
 
 class WrongPassword(RealtimeError):

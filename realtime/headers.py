@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 SECURITY: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Server": "realtime",  # in place of the versions of Python and aiohttp
+    "Server": "roomwire",  # in place of the versions of Python and aiohttp
 }
 API: Mapping[str, str] = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
 """For what is no page: nothing of it is kept, and nothing in it is shown or run."""

@@ -69,7 +69,7 @@ class Engines(NamedTuple):
 @pytest.fixture(scope="session")
 def running_engines() -> Iterator[Engines]:
     """One PostgreSQL (without fsync: the machine does not crash here) and one Redis, with a migrated database."""
-    with tempfile.TemporaryDirectory(prefix="realtime-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roomwire-test-") as folder:
         path = pathlib.Path(folder)
         path.chmod(0o711)
         postgres, redis = engines.Postgres(path, durable=False), engines.Redis(path)

@@ -9,15 +9,17 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from realtime.config import without_settings
+
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import AsyncIterator
 
-MARK = "Realtime is at "
+MARK = "Roomwire is at "
 
 
 class Server:
-    """One `realtime serve`.
+    """One `roomwire serve`.
 
     Args:
         settings: Fields of `Config`, given as flags.
@@ -36,7 +38,7 @@ class Server:
     async def start(self, within_s: float = 30) -> str:
         """Start and return the URL at which it answers."""
         flags = [part for name, value in self._settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
+        environment = without_settings(os.environ)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", self.module, "serve", *flags,
             stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL, env=environment,

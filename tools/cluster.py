@@ -14,6 +14,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
+from realtime.config import without_settings
 from realtime.node import engines
 from realtime.store import migrate
 from realtime.store.provision import Urls, provision
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 ROOT = pathlib.Path(__file__).parents[1]
 NODES = ("a", "b", "c")
 LISTEN = os.environ.get("LISTEN", "127.0.0.1:8000")
-_MARK = "Realtime is at http://"
+_MARK = "Roomwire is at http://"
 _SBIN = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _SERVER = "        server {};\n"
-_OWN = "    upstream realtime_{0} {{ zone realtime_{0} 64k; server {1}; keepalive 16; }}\n"
+_OWN = "    upstream roomwire_{0} {{ zone roomwire_{0} 64k; server {1}; keepalive 16; }}\n"
 _OPTIONS = "max_fails=1 fail_timeout=5s"
 _REDIRECT, _TLS = "    server {\n        listen 80 default_server;\n", "    server {\n        listen 443 ssl;\n"
 
@@ -104,7 +105,7 @@ class Program:
             *self._command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us; we tell the others
             preexec_fn=engines.die_with_parent(signal.SIGTERM),
-            env={key: value for key, value in os.environ.items() if not key.startswith("REALTIME_")},
+            env=without_settings(os.environ),
         )  # fmt: skip
         self.pid = process.pid
         assert process.stderr is not None  # it is a pipe
@@ -178,7 +179,7 @@ def main() -> int:
     if nginx is None:
         say("nginx is not here: install the nginx package, and run this again.")
         return 2
-    with tempfile.TemporaryDirectory(prefix="realtime-cluster-") as name:
+    with tempfile.TemporaryDirectory(prefix="roomwire-cluster-") as name:
         folder = pathlib.Path(name)
         folder.chmod(0o711)  # PostgreSQL runs as somebody else than root
         postgres, redis = engines.Postgres(folder), engines.Redis(folder)

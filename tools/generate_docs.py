@@ -78,9 +78,9 @@ def settings_page() -> str:
         )
     return _page(
         "Settings",
-        "Every setting is an environment variable and a flag of `realtime serve`, `realtime migrate` and `realtime config`; "
-        "a flag wins. `realtime config` prints each with its current value, with passwords in URLs hidden.",
-        "A variable that begins with `REALTIME_` and is no setting, or a value that does not fit, stops the start with one "
+        "Every setting is an environment variable and a flag of `roomwire serve`, `roomwire migrate` and `roomwire config`; "
+        "a flag wins. `roomwire config` prints each with its current value, with passwords in URLs hidden.",
+        "A variable that begins with `ROOMWIRE_` and is no setting, or a value that does not fit, stops the start with one "
         "sentence and exit status 2. Settings are read once, at the start.",
         _table(("Variable", "Flag", "Meaning", "Unit", "Default", "Allowed"), rows),
         "What clients can see of these limits is told to each connection in `ready` ([events.md](events.md)).",
@@ -135,9 +135,9 @@ def metrics_page() -> str:
         "Besides there are `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, "
         "`process_max_fds` and `process_start_time_seconds`, as every client of Prometheus has them (on Linux). With several "
         "workers each sample has the label `worker`.",
-        "**Who may read them.** Requests with `REALTIME_METRICS_TOKEN` as bearer token, and requests from the networks of "
-        "`REALTIME_METRICS_NETWORKS`. Without either setting nobody may. A request that came through a proxy which is not in "
-        "`REALTIME_TRUSTED_PROXIES` may come from anywhere and needs the token.",
+        "**Who may read them.** Requests with `ROOMWIRE_METRICS_TOKEN` as bearer token, and requests from the networks of "
+        "`ROOMWIRE_METRICS_NETWORKS`. Without either setting nobody may. A request that came through a proxy which is not in "
+        "`ROOMWIRE_TRUSTED_PROXIES` may come from anywhere and needs the token.",
     )
 
 

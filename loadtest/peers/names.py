@@ -8,7 +8,7 @@ from loadtest.peers.centrifugo_server import Centrifugo
 from loadtest.peers.floor import Floor
 from loadtest.peers.nats_websocket import NatsWebSocket
 from loadtest.peers.node_socketio import NodeSocketIo
-from loadtest.peers.ours import Realtime
+from loadtest.peers.ours import Roomwire
 from loadtest.peers.stock_socketio import StockSocketIo
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loadtest.peers.base import Peer
 
 PEERS: dict[str, Callable[[], Peer]] = {
-    "realtime": Realtime,
+    "roomwire": Roomwire,
     "node": NodeSocketIo,
     "python-socketio": StockSocketIo,
     "nats": NatsWebSocket,

@@ -1,8 +1,9 @@
-"""Realtime itself: one node with its own PostgreSQL (fsync on, as in production) and Redis, or one that runs already."""
+"""Roomwire itself: one node with its own PostgreSQL (fsync on, as in production) and Redis, or one that runs already."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -44,6 +45,8 @@ LIMITS = (
 """Limits that protect a server from one client: here one address is everybody and an account many people."""
 PASSWORD_BYTES = 18
 _ATTEMPTS, _PAUSE_S = 20, 0.25
+_BEFORE = re.compile(r"^realtime_", re.MULTILINE)
+"""What the names of metrics began with up to 0.2: releases of before are measured too."""
 
 
 class Account:
@@ -54,15 +57,15 @@ class Account:
         self.refresh_token = str(answer["refresh_token"])
 
 
-class Realtime(Peer):
-    """`realtime serve`, started for the run.
+class Roomwire(Peer):
+    """`roomwire serve`, started for the run.
 
     Args:
         flags: More of its flags, name to value.
     """
 
-    name = "realtime"
-    dialect = "realtime"
+    name = "roomwire"
+    dialect = "roomwire"
     can = frozenset({"connect", "idle", "fanout", "request", "chat", "storm", "slow", "soak"})
 
     def __init__(self, flags: Mapping[str, str] | None = None) -> None:
@@ -77,7 +80,7 @@ class Realtime(Peer):
         self.version = done.stdout.strip() or "without git"
 
     def environment(self) -> Mapping[str, str]:
-        return {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
+        return {name: value for name, value in os.environ.items() if not name.startswith(("ROOMWIRE_", "REALTIME_"))}
 
     def command(self, folder: pathlib.Path) -> Sequence[str]:
         flags = dict.fromkeys(LIMITS, _MANY) | {
@@ -161,10 +164,11 @@ class Realtime(Peer):
         return {room: int(self.rest.call("GET", f"/rooms/{room}", token=token)["head_seq"]) for room in rooms}
 
     def metrics(self) -> prometheus.Page | None:
-        return prometheus.parse(base.get(self.host, self.port, "/metrics"))
+        page = base.get(self.host, self.port, "/metrics")
+        return prometheus.parse(_BEFORE.sub("roomwire_", page))
 
 
-class Elsewhere(Realtime):
+class Elsewhere(Roomwire):
     """A server that runs already.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from loadtest.protocols.centrifugo import Centrifugo
 from loadtest.protocols.nats import Nats
 from loadtest.protocols.raw import Raw
-from loadtest.protocols.socketio import Realtime, SocketIo
+from loadtest.protocols.socketio import Roomwire, SocketIo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from loadtest.protocols.base import Dialect
 
 DIALECTS: dict[str, Callable[[], Dialect]] = {
-    "realtime": Realtime,
+    "roomwire": Roomwire,
     "socketio": SocketIo,
     "nats": Nats,
     "centrifugo": Centrifugo,

@@ -92,7 +92,7 @@ class SocketIo:
         return Acked(request, number_after(payload, b'"seq":'), "")
 
 
-class Realtime(SocketIo):
+class Roomwire(SocketIo):
     """Ours: a token at CONNECT, `ready` when it was good, numbers from the server, acks that mean committed."""
 
     numbers = True

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from loadtest.measure.stats import Latency
     from loadtest.report.model import Result, Run
 
-OURS = "realtime"
+OURS = "roomwire"
 NODE = "Socket.IO on Node"
 NATS = "NATS over WebSocket"
 FLOOR = "C loop of send()"

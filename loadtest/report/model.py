@@ -78,6 +78,10 @@ MEANINGS: dict[str, Meaning] = {
 }
 
 
+_RENAMED = {"realtime": "roomwire"}
+"""Servers that runs up to 0.2 wrote down under another name."""
+
+
 @dataclass(slots=True)
 class Series:
     """A line over time: (seconds, value)."""
@@ -133,6 +137,7 @@ class Run:
             series = [
                 Series(part["label"], part["unit"], [tuple(point) for point in part["points"]]) for part in one.pop("series")
             ]
+            one["peer"] = _RENAMED.get(one["peer"], one["peer"])
             result = Result(**one, series=series)
             if latency is not None:
                 pairs = {name: [tuple(pair) for pair in latency[name]] for name in ("at", "curve")}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loadtest.client.setup import Slot
 from loadtest.client.swarm import by_room
 from loadtest.measure.stats import Histogram
-from loadtest.peers.ours import Realtime
+from loadtest.peers.ours import Roomwire
 from loadtest.report.model import Series
 from loadtest.scenarios.context import Context
 from loadtest.scenarios.look import Look
@@ -39,7 +39,7 @@ def run(
     """
     result = context.result("soak", rooms=rooms, members=members, rate_per_s=rate_per_s, seconds=seconds, size=size)
     peer = context.peer
-    assert isinstance(peer, Realtime)
+    assert isinstance(peer, Roomwire)
     places, _ = context.places(rooms * members, rooms, subscribe=True)
     parts: list[bytes] = []
     p99: list[tuple[float, float]] = []

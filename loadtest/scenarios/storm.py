@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from loadtest.client.setup import Slot
 from loadtest.measure import prometheus
 from loadtest.measure.stats import Histogram
-from loadtest.peers.ours import Realtime
+from loadtest.peers.ours import Roomwire
 from loadtest.scenarios.context import Context
 from loadtest.scenarios.look import Look
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _PAUSE_S, _SPREAD_S = 0.5, 1.0
 """As Socket.IO's client comes back: after a second, give or take a half."""
-_LAG = "realtime_loop_lag_seconds"
-_QUERIES = "realtime_database_seconds_count"
+_LAG = "roomwire_loop_lag_seconds"
+_QUERIES = "roomwire_database_seconds_count"
 _CATCH_UP_S = 20.0
 _EACH_S = 0.1
 
@@ -35,7 +35,7 @@ def run(context: Context, *, connections: int = 10_000, rooms: int = 20, missed:
     """
     result = context.result("storm", connections=connections, rooms=rooms, missed=missed, pause_s=_PAUSE_S, spread_s=_SPREAD_S)
     peer = context.peer
-    assert isinstance(peer, Realtime)
+    assert isinstance(peer, Roomwire)
     places, names = context.places(connections, rooms, subscribe=True)
     with context.swarm() as swarm:
         swarm.watch = context.bars.counting("members", Slot.SETTLED, connections)
@@ -98,7 +98,7 @@ def _caught_up(swarm: Swarm, heads: dict[str, int]) -> bool:
 class _Sender:
     """Goes on writing into the rooms, in turn, while the clients come back."""
 
-    def __init__(self, peer: Realtime, rooms: Sequence[str], heads: dict[str, int]) -> None:
+    def __init__(self, peer: Roomwire, rooms: Sequence[str], heads: dict[str, int]) -> None:
         self._send: Callable[[str], int] = peer.send
         self._rooms = rooms
         self._heads = heads

@@ -34,12 +34,12 @@ def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:
         try:
             register = getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(f"REALTIME_EXTENSIONS: {name} is not the module:function of an extension: {error}.") from error
+            raise ConfigError(f"ROOMWIRE_EXTENSIONS: {name} is not the module:function of an extension: {error}.") from error
         try:
             register(found)
         except NotImplementedError as error:
-            raise ConfigError(f"REALTIME_EXTENSIONS: {name} asks for what is not served: {error}.") from error
+            raise ConfigError(f"ROOMWIRE_EXTENSIONS: {name} asks for what is not served: {error}.") from error
     found.settle()
     if "/" in found.handlers or "/" in found.namespace_handlers:
-        raise ConfigError("REALTIME_EXTENSIONS: the namespace `/` is the server's own; extensions register others.")
+        raise ConfigError("ROOMWIRE_EXTENSIONS: the namespace `/` is the server's own; extensions register others.")
     return found

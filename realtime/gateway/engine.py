@@ -397,7 +397,7 @@ class EngineServer:
         self._next_complaint_s = now_s + tasks.COMPLAIN_S
         logger.warning(
             "a page of %s was refused at %s; said once a minute. If it is your own, let your proxy pass on the Host header "
-            "(docs/operations.md), else name its origin in REALTIME_CORS_ORIGINS",
+            "(docs/operations.md), else name its origin in ROOMWIRE_CORS_ORIGINS",
             shown(page.origin or ""),
             shown(page.host),
         )

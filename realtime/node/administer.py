@@ -1,4 +1,4 @@
-"""`realtime admin`: what the operator does with accounts, on the database itself. The first administrator is made here."""
+"""`roomwire admin`: what the operator does with accounts, on the database itself. The first administrator is made here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def run(config: Config, action: str, username: str) -> int:
     logs.configure("warning", config.log_format)
     async with _opened(config) as (users, administration):
         if action == "list":
-            print("\n".join(map(_line, await users.admins())) or "Nobody administrates this server: realtime admin grant NAME")
+            print("\n".join(map(_line, await users.admins())) or "Nobody administrates this server: roomwire admin grant NAME")
             return 0
         user = await administration.find(username)
         if action == "reset-password":

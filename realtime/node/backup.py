@@ -1,4 +1,4 @@
-"""`realtime backup` and `realtime restore`: PostgreSQL's own dump, from the embedded database or one's own.
+"""`roomwire backup` and `roomwire restore`: PostgreSQL's own dump, from the embedded database or one's own.
 
 A restore is one transaction: whatever interrupts it, the database is as it was before.
 """
@@ -79,7 +79,7 @@ def restore(config: Config, source: pathlib.Path, *, replace: bool) -> int:
     try:
         with source.open("rb") as file:
             if file.read(5) != b"PGDMP":
-                raise ConfigError(f"{source} is not a back-up: `realtime backup FILE` makes one.")
+                raise ConfigError(f"{source} is not a back-up: `roomwire backup FILE` makes one.")
     except OSError as error:
         raise ConfigError(f"The back-up {source} cannot be read: {error.strerror}.") from error
     with serve.postgresql(config) as (superuser_url, running):

@@ -67,7 +67,7 @@ def announcement(host: str, sockets: Sequence[socket.socket]) -> str:
                 if any(one.family == family for one in sockets)]  # fmt: skip
     everywhere = host in (*EVERYWHERE, "0.0.0.0", "::")
     beside = f" and every {' and '.join(families)} address of this machine" if everywhere else ""
-    return f"Realtime is at {url(host, sockets)}{beside}  (stop with Ctrl-C)"
+    return f"Roomwire is at {url(host, sockets)}{beside}  (stop with Ctrl-C)"
 
 
 def _bind(host: str, port: int, *, share: bool) -> list[socket.socket]:
@@ -130,15 +130,15 @@ def _bind_one(family: int, address: Any, port: int, *, share: bool) -> socket.so
 def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
     """Say why one cannot listen there."""
     if isinstance(error, socket.gaierror):
-        why = f"{host!r} is not an address of this machine, nor a name of one ({error.strerror}). Check REALTIME_HOST or --host"
+        why = f"{host!r} is not an address of this machine, nor a name of one ({error.strerror}). Check ROOMWIRE_HOST or --host"
     elif error.errno == errno.EADDRINUSE:
-        why = "another program uses the port. Stop it, or choose another port with REALTIME_PORT or --port"
+        why = "another program uses the port. Stop it, or choose another port with ROOMWIRE_PORT or --port"
     elif error.errno == errno.EACCES:
-        why = "ports below 1024 are for root. Choose another port with REALTIME_PORT or --port"
+        why = "ports below 1024 are for root. Choose another port with ROOMWIRE_PORT or --port"
     elif error.errno in _NOT_HERE:
-        why = "this machine has no such address. Check REALTIME_HOST or --host (* is every address)"
+        why = "this machine has no such address. Check ROOMWIRE_HOST or --host (* is every address)"
     else:
-        why = f"{error.strerror or error}. Check REALTIME_HOST and REALTIME_PORT"
+        why = f"{error.strerror or error}. Check ROOMWIRE_HOST and ROOMWIRE_PORT"
     return ConfigError(f"Cannot listen on {_shown(host, port)}: {why}.")
 
 

@@ -85,13 +85,13 @@ def told(command: Callable[[], int]) -> int:
     except (starting.Stopped, KeyboardInterrupt):
         return 0
     except (ConfigError, engines.EngineError) as error:
-        print(f"realtime: {error}", file=sys.stderr)
+        print(f"roomwire: {error}", file=sys.stderr)
         return 2
     except CannotStart as error:
-        print(f"realtime: {error.message}", file=sys.stderr)
+        print(f"roomwire: {error.message}", file=sys.stderr)
         return starting.EX_TEMPFAIL if error.passing else 2
     except RealtimeError as error:
-        print(f"realtime: {error.message}", file=sys.stderr)
+        print(f"roomwire: {error.message}", file=sys.stderr)
         return starting.EX_TEMPFAIL if error.retryable else 1
 
 
@@ -109,7 +109,7 @@ def embedded(config: Config, *, redis: bool = True) -> Iterator[tuple[str, str]]
         try:
             redis_url_form.parse(config.redis_url)
         except ValueError as error:
-            raise ConfigError(f"REALTIME_REDIS_URL: {error}.") from None  # its cause may hold the password
+            raise ConfigError(f"ROOMWIRE_REDIS_URL: {error}.") from None  # its cause may hold the password
     if config.database_url and not needs_redis:
         yield superuser_url, redis_url
         return
@@ -183,7 +183,7 @@ async def redis_takes(config: Config) -> None:
     """Raise ConfigError when Redis answers and refuses the URL. One that does not answer is no reason not to serve."""
     words = await redis_url_form.refusal(config.redis_url, _REDIS_S) if config.redis_url else ""
     if words:
-        raise ConfigError(f"REALTIME_REDIS_URL: Redis cannot be used with this URL; {words}.")
+        raise ConfigError(f"ROOMWIRE_REDIS_URL: Redis cannot be used with this URL; {words}.")
 
 
 async def _alone(config: Config, superuser_url: str, redis_url: str, sockets: list[socket.socket]) -> int:
@@ -307,7 +307,7 @@ def raised_descriptors(config: Config) -> int:
     if found < config.connections_per_node + DESCRIPTORS_KEPT:
         logger.warning(
             "This process may open %d files, too few for %d connections: raise the limit (ulimit -n, LimitNOFILE=), or lower "
-            "REALTIME_CONNECTIONS_PER_NODE.", found, config.connections_per_node,
+            "ROOMWIRE_CONNECTIONS_PER_NODE.", found, config.connections_per_node,
         )  # fmt: skip
     return found
 

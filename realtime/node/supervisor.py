@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from realtime.config import ConfigError
+from realtime.config import ConfigError, without_settings
 from realtime.extensions.siblings import Place
 from realtime.node import listening, serve, starting, worker
 from realtime.node.engines import die_with_parent
@@ -55,7 +55,7 @@ def run(config: Config) -> int:
 def _private_folder() -> Iterator[str]:
     # Its mode is 0700: whoever may connect to a worker there may hand it connections.
     try:
-        folder = tempfile.TemporaryDirectory(prefix="realtime-")
+        folder = tempfile.TemporaryDirectory(prefix="roomwire-")
     except OSError as error:
         raise ConfigError(
             f"Workers need a folder for temporary files (TMPDIR), and none can be used: {error.strerror}."
@@ -179,7 +179,7 @@ class _Worker:
         """Run it once, for as long as it gives signs of life; return its exit status."""
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", worker.__name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")},
+            env=without_settings(os.environ),
             start_new_session=True,  # Ctrl-C is for us; we tell the workers
             preexec_fn=die_with_parent(signal.SIGKILL),
         )  # fmt: skip

@@ -38,7 +38,7 @@ RELIED_ON: Mapping[str, str] = {
     "row_security": "off",
 }
 SERVING: Mapping[str, str] = {
-    "application_name": "realtime",
+    "application_name": "roomwire",
     "idle_in_transaction_session_timeout": "10000",
     "jit": "off",
     # Every query of ours is an index look-up. On a new database plans are made over empty tables, where a scan looks

@@ -18,7 +18,8 @@ _LOOK = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major,
        (SELECT count(*) FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')) AS relations,
-       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'realtime') AS nodes,
+       (SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name IN ('roomwire', 'realtime')) AS nodes,
        pg_database_size(current_database()) AS size_bytes
 """
 EMPTIED = """
@@ -55,7 +56,7 @@ async def begin_epoch(url: str) -> None:
 
 async def _fetch(url: str, query: str) -> asyncpg.Record:
     try:
-        connection: Connection = await Connector(url, {"application_name": "realtime restore"}).connect(_CONNECT_S)
+        connection: Connection = await Connector(url, {"application_name": "roomwire restore"}).connect(_CONNECT_S)
         try:
             row = await connection.fetchrow(query)
             assert row is not None  # a SELECT without FROM

@@ -52,7 +52,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 """
 _SETTINGS = {
-    "application_name": "realtime migrate",
+    "application_name": "roomwire migrate",
     "client_min_messages": "warning",
     "statement_timeout": "0",
     "lock_timeout": str(int(LOCK_S * 1000)),
@@ -112,7 +112,7 @@ async def apply(dsn: str, migrations: Sequence[tuple[str, str]] | None = None) -
     except asyncpg.PostgresError as error:
         if error.sqlstate == "42501":
             raise MigrationError(
-                f"{error}; migrate as the owner first (`realtime migrate`), then serve as realtime_app"
+                f"{error}; migrate as the owner first (`roomwire migrate`), then serve as realtime_app"
             ) from error
         if meaning(error.sqlstate) in (Meaning.OURS, Meaning.VALUE):
             raise MigrationError(f"PostgreSQL refused: {error}") from error

@@ -42,8 +42,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.catalogue: list[Described] = []
-        self._build = Info("realtime_build", "What runs here.", registry=self.registry)
-        self._describe("realtime_build_info", "gauge", ["version", "schema"], "1, with the version and the newest migration.")
+        self._build = Info("roomwire_build", "What runs here.", registry=self.registry)
+        self._describe("roomwire_build_info", "gauge", ["version", "schema"], "1, with the version and the newest migration.")
         self._process = ProcessCollector(registry=self.registry)
 
         # Connections
@@ -113,24 +113,24 @@ class Metrics:
         self.catalogue.append(Described(name, kind, labels, meaning))
 
     def _gauge(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
-        self._describe(f"realtime_{name}", "gauge", labels, meaning)
-        return Gauge(f"realtime_{name}", meaning, labels, registry=self.registry)
+        self._describe(f"roomwire_{name}", "gauge", labels, meaning)
+        return Gauge(f"roomwire_{name}", meaning, labels, registry=self.registry)
 
     def _counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
-        self._describe(f"realtime_{name}_total", "counter", labels, meaning)
-        return Counter(f"realtime_{name}", meaning, labels, registry=self.registry)
+        self._describe(f"roomwire_{name}_total", "counter", labels, meaning)
+        return Counter(f"roomwire_{name}", meaning, labels, registry=self.registry)
 
     def _histogram(self, name: str, meaning: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
-        self._describe(f"realtime_{name}", "histogram", labels, meaning)
-        return Histogram(f"realtime_{name}", meaning, labels, buckets=buckets, registry=self.registry)
+        self._describe(f"roomwire_{name}", "histogram", labels, meaning)
+        return Histogram(f"roomwire_{name}", meaning, labels, buckets=buckets, registry=self.registry)
 
     def _counts(self, name: str, meaning: str, *labels: str) -> Counts:
-        self._describe(f"realtime_{name}_total", "counter", labels, meaning)
-        return Counts(f"realtime_{name}", meaning, labels, registry=self.registry)
+        self._describe(f"roomwire_{name}_total", "counter", labels, meaning)
+        return Counts(f"roomwire_{name}", meaning, labels, registry=self.registry)
 
     def _durations(self, name: str, meaning: str, label: str) -> Durations:
-        self._describe(f"realtime_{name}", "histogram", [label], meaning)
-        return Durations(f"realtime_{name}", meaning, label, _FAST_S, registry=self.registry)
+        self._describe(f"roomwire_{name}", "histogram", [label], meaning)
+        return Durations(f"roomwire_{name}", meaning, label, _FAST_S, registry=self.registry)
 
     # -- counting ---------------------------------------------------------------------------------
 

@@ -193,7 +193,7 @@ class Screens:
 async def screens() -> AsyncIterator[Screens]:
     async with contextlib.AsyncExitStack() as stack:
         playwright = await stack.enter_async_context(async_playwright())
-        profile = stack.enter_context(tempfile.TemporaryDirectory(prefix="realtime-chromium-", ignore_cleanup_errors=True))
+        profile = stack.enter_context(tempfile.TemporaryDirectory(prefix="roomwire-chromium-", ignore_cleanup_errors=True))
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS, env={"HOME": profile})
         stack.push_async_callback(browser.close)
         screens = Screens(browser, stack)

@@ -31,7 +31,7 @@ TIMELINES = ("node_killed", "redis_60_s")
 async def operator(browser: Browser, to: pathlib.Path) -> None:
     """Three nodes under load, of which one dies."""
     async with contextlib.AsyncExitStack() as stack:
-        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="realtime-pictures-")))
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roomwire-pictures-")))
         cluster = await stack.enter_async_context(Cluster(readable(folder)).open())
         await cluster.ready()
         rooms_of = [list(range(at, at + ROOM)) for at in range(0, PEOPLE, ROOM)]

@@ -43,7 +43,7 @@ class Certificate(NamedTuple):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     folder = tmp_path_factory.mktemp("tls")
-    found = Certificate(folder / "tls.crt", folder / "tls.key", folder / "realtime.pem")
+    found = Certificate(folder / "tls.crt", folder / "tls.key", folder / "roomwire.pem")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
@@ -63,7 +63,7 @@ def haproxy_config(nodes: list[str], listen: str, certificate: Certificate) -> s
         "/dev/log local0 notice": "stdout format raw local0 info",
         "    bind :80\n": "",
         "bind :443 ": f"bind {listen} ",
-        "/etc/haproxy/tls/realtime.pem": str(certificate.both),
+        "/etc/haproxy/tls/roomwire.pem": str(certificate.both),
         "timeout http-request 10s": f"timeout http-request {SLOW_S}s",
         "    server c node-c:8000 check\n": "",
         "    use-server c if { url_param(sid) -m reg ^c(-[0-9]+)?[.] }\n": "",
@@ -187,7 +187,7 @@ async def test_official_clients_are_served_and_move_when_a_node_drains(
     # The last ones' requests go to one node, by their address; the other may have none of them.
     homes = [payload["node"] for one in clients for payload in one.payloads("ready")]
     async with https.get(f"{nodes[0].url}/metrics") as response:
-        first_has_some = "realtime_connections 0.0" not in await response.text()
+        first_has_some = "roomwire_connections 0.0" not in await response.text()
     leaving = nodes[0] if first_has_some else nodes[1]
     assert await leaving.end(signal.SIGTERM) == 0
     moved = [one for one in clients if "server.drain" in one.names]
@@ -255,7 +255,7 @@ async def announced(front: Front, size: int) -> int:
 async def test_what_is_inside_stays_inside_and_what_is_too_long_outside(front: Front, https: aiohttp.ClientSession) -> None:
     async with https.get(f"{front.url}/metrics") as response:
         assert response.status == 404
-        assert "realtime_" not in await response.text()
+        assert "roomwire_" not in await response.text()
     assert await announced(front, 1_048_577) == 413, "told by the length alone: nothing of the body was sent"
     async with https.get(f"{front.url}/") as response:
         assert response.headers["Strict-Transport-Security"] == "max-age=31536000"

@@ -25,7 +25,7 @@ async def lags(http: aiohttp.ClientSession, url: str) -> dict[float, float]:
     """Read how many samples of the loop's lag were at most so long, by seconds."""
     async with http.get(f"{url}/metrics") as response:
         page = await response.text()
-    found = re.findall(r'^realtime_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$', page, re.MULTILINE)
+    found = re.findall(r'^roomwire_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$', page, re.MULTILINE)
     return {float(bound): float(count) for bound, count in found}
 
 

@@ -69,7 +69,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="realtime-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roomwire-test-") as folder:
         server = Server(readable(pathlib.Path(folder)))
         yield server
         engines.stop_all([server.engine])

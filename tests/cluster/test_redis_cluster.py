@@ -91,7 +91,7 @@ async def scene(
     rights = documented("+spublish")
     for member in cluster.members:
         await member.do(*rights)
-    nodes = Nodes(shared_database, cluster.url.replace("://", "://realtime:secret@"), exits, http)
+    nodes = Nodes(shared_database, cluster.url.replace("://", "://roomwire:secret@"), exits, http)
     here, there = await nodes.start(redis_prefix="rt"), await nodes.start(redis_prefix="rt")
     scene = Scene(nodes, cluster, await here.register(), there.url)
     await scene.state("ok")

@@ -94,7 +94,7 @@ async def test_every_client_is_served_over_every_transport(server: Server, drive
             await one.wait_events(room, 150, 30)
             assert one.seqs(room) == list(range(1, 151))
             assert _troubles(one) == []
-        connections = await samples(http, server.url, "realtime_connections")
+        connections = await samples(http, server.url, "roomwire_connections")
         assert set(connections) == {"0", "1", "2"}
         assert sum(connections.values()) == 30
         assert max(connections.values()) < 30, "the kernel spread them"
@@ -228,10 +228,10 @@ async def test_the_port_belongs_to_one_server(server: Server, where: dict[str, o
 
 async def test_what_a_worker_cannot_start_with_is_told_once(where: dict[str, object]) -> None:
     wrong = Server(workers=3, **{**where, "database_url": "postgresql://nobody@127.0.0.1:9/none", "start_wait_s": 0})
-    with pytest.raises(AssertionError, match="realtime: "):
+    with pytest.raises(AssertionError, match="roomwire: "):
         await wrong.start()
     assert await wrong.end() == 75, "PostgreSQL may be there when it is started again"
-    assert sum(line.startswith("realtime: ") for line in wrong.output) == 1
+    assert sum(line.startswith("roomwire: ") for line in wrong.output) == 1
 
 
 def _troubles(one: Official) -> list[dict[str, Any]]:

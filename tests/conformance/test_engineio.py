@@ -609,7 +609,7 @@ async def test_every_answer_says_how_browsers_are_to_take_it(polling: Polling) -
     await polling.open()
     for method, query in (("GET", wire.HANDSHAKE), ("GET", {}), ("POST", polling.query), ("OPTIONS", {}), ("PUT", polling.query)):
         headers = (await polling.request(method, query)).headers
-        assert headers["Server"] == "realtime"
+        assert headers["Server"] == "roomwire"
         assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
         assert headers["Cache-Control"] == "no-store"

@@ -453,7 +453,7 @@ async def test_a_client_that_does_not_read_is_closed_and_what_waits_for_it_is_bo
         while len(node.gateway) > 1:
             await asyncio.sleep(0.01)
     assert await answer(healthy, f'42{ECHO},1["echo"]') == f"43{ECHO},1[]"
-    assert 'realtime_closed_total{reason="slow_reader"} 1.0' in await metrics(api)
+    assert 'roomwire_closed_total{reason="slow_reader"} 1.0' in await metrics(api)
 
 
 async def metrics(api: Api) -> str:
@@ -536,7 +536,7 @@ async def test_attachments_are_bounded_together(nodes: Nodes) -> None:
 def test_the_setting_names_functions_that_can_be_called() -> None:
     assert load((), 1) is None
     for name in ("no.such.module:register", "tests.conformance.extension:nothing", "tests.conformance.extension", ":"):
-        with pytest.raises(config.ConfigError, match="REALTIME_EXTENSIONS"):
+        with pytest.raises(config.ConfigError, match="ROOMWIRE_EXTENSIONS"):
             load((name,), 1)
 
 

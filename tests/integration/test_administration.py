@@ -209,7 +209,7 @@ def test_the_operator_makes_the_first_administrator_and_looks_after_accounts(
     assert "administrator" not in said("show", name)
     assert name not in said("list")
     assert admin("grant", "nobody-of-this-name", *at) == 1
-    assert capsys.readouterr().err == "realtime: There is no such user.\n"
+    assert capsys.readouterr().err == "roomwire: There is no such user.\n"
     with pytest.raises(SystemExit) as wrong:
         admin("grant", *at)
     assert wrong.value.code == 2

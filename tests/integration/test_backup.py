@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from realtime.config import without_settings
 from realtime.node.backup import without_password
 from realtime.node.engines.postgres import programs
 from realtime.store import migrate
@@ -32,7 +33,7 @@ BIN = programs()
 async def test_what_was_dumped_while_the_node_ran_is_there_after_the_restore(
     running_engines: Engines, own_database: Urls, http: aiohttp.ClientSession, tmp_path: pathlib.Path
 ) -> None:
-    dump, copy = tmp_path / "realtime.dump", f"restored{os.getpid()}"
+    dump, copy = tmp_path / "roomwire.dump", f"restored{os.getpid()}"
     async with started(own_database, running_engines.redis, redis_prefix="dumped") as (_, url):
         anna = await Api(http, url).register()
         room = await anna.room("private")
@@ -65,10 +66,10 @@ async def tool(name: str, engines: Engines, *arguments: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-async def realtime(*arguments: str, **settings: str) -> tuple[int, str]:
+async def roomwire(*arguments: str, **settings: str) -> tuple[int, str]:
     """Run one of our commands; return its status, and what it said on standard error."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
-    environment |= {f"REALTIME_{name.upper()}": value for name, value in settings.items()}
+    environment = without_settings(os.environ)
+    environment |= {f"ROOMWIRE_{name.upper()}": value for name, value in settings.items()}
     command = [sys.executable, "-m", "realtime", *arguments]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, env=environment)
     assert "Traceback" not in done.stderr
@@ -84,17 +85,17 @@ async def test_the_embedded_database_is_backed_up_while_it_serves_and_chats_on_a
         anna = await Api(http, server.url).register()
         room = await anna.room("private")
         seqs = [await anna.send(room, str(number), f"c{number}") for number in range(20)]
-        assert await realtime("backup", str(dump), data_dir=old) == (0, "")
+        assert await roomwire("backup", str(dump), data_dir=old) == (0, "")
         assert dump.stat().st_mode & 0o777 == 0o600
         await anna.send(room, "too late")
-        assert (await realtime("admin", "grant", anna.username, data_dir=old))[0] == 0
-        status, said = await realtime("restore", str(dump), data_dir=old)
+        assert (await roomwire("admin", "grant", anna.username, data_dir=old))[0] == 0
+        status, said = await roomwire("restore", str(dump), data_dir=old)
         assert (status, "stop it before you restore" in said) == (2, True)
-    status, said = await realtime("backup", str(dump), data_dir=old)
+    status, said = await roomwire("backup", str(dump), data_dir=old)
     assert (status, "is there already" in said) == (2, True)
-    status, said = await realtime("restore", str(dump), data_dir=old)
+    status, said = await roomwire("restore", str(dump), data_dir=old)
     assert (status, "--replace" in said) == (2, True)
-    assert await realtime("restore", str(dump), data_dir=new) == (0, "")
+    assert await roomwire("restore", str(dump), data_dir=new) == (0, "")
     async with serving(data_dir=new) as server:
         api = Api(http, server.url)
         signed_in = await api.request("POST", "/auth/login", {"username": anna.username, "password": PASSWORD}, expect=200)
@@ -122,16 +123,16 @@ async def test_ones_own_database_is_restored_whole_or_not_at_all(
         anna = await Api(http, url).register()
         room = await anna.room("private")
         await anna.send(room, "kept")
-        assert await realtime("backup", str(dump), **here) == (0, "")
-        status, said = await realtime("restore", str(dump), "--replace", **here)
+        assert await roomwire("backup", str(dump), **here) == (0, "")
+        status, said = await roomwire("restore", str(dump), "--replace", **here)
         assert (status, "Nodes serve from this database" in said) == (2, True)
     half.write_bytes(dump.read_bytes()[:-20])
-    status, said = await realtime("restore", str(half), **there)
+    status, said = await roomwire("restore", str(half), **there)
     assert (status, "nothing was changed" in said) == (2, True)
-    assert await realtime("restore", str(dump), **there) == (0, "")
-    status, said = await realtime("restore", str(half), "--replace", **there)
+    assert await roomwire("restore", str(dump), **there) == (0, "")
+    status, said = await roomwire("restore", str(half), "--replace", **there)
     assert (status, "nothing was changed" in said) == (2, True)
-    assert await realtime("restore", str(dump), "--replace", **there) == (0, "")
+    assert await roomwire("restore", str(dump), "--replace", **there) == (0, "")
     async with started(restored, running_engines.redis, redis_prefix="whole") as (_, url):
         api = Api(http, url)
         signed_in = await api.request("POST", "/auth/login", {"username": anna.username, "password": PASSWORD}, expect=200)

@@ -48,7 +48,7 @@ def living() -> Counter[str]:
 
 def uses(node: Node) -> int:
     """How often the database was used."""
-    return int(node.metrics.registry.get_sample_value("realtime_database_seconds_count") or 0)
+    return int(node.metrics.registry.get_sample_value("roomwire_database_seconds_count") or 0)
 
 
 @pytest.fixture

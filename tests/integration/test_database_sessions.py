@@ -227,7 +227,7 @@ async def test_a_start_says_what_the_server_said_and_what_to_do_and_whether_it_m
     cases = [
         (url.replace("realtime_app", "stranger"), 'role "stranger" does not exist', False),
         (url.replace("/clone", "/no_such_clone"), "does not exist.*Check the database", False),
-        (url.replace("realtime_app", "nobody_yet"), "permission denied for function append_batch.*realtime migrate", False),
+        (url.replace("realtime_app", "nobody_yet"), "permission denied for function append_batch.*roomwire migrate", False),
         (url.replace("realtime_app", "full_up"), "too many connections", True),
         (url, "takes no writes", True),
         (f"postgresql://a:{secret}@127.0.0.1:1/x", "a@127.0.0.1:1/x cannot be used", True),

@@ -68,7 +68,7 @@ async def test_the_documented_rights_are_enough_and_without_them_the_bus_is_away
 ) -> None:
     rights = documented("+publish")
     await admin.execute_command(*rights)  # type: ignore[no-untyped-call]
-    nodes = Nodes(shared_database, redis.url.replace("unix://", "unix://realtime:secret@"), exits, http)
+    nodes = Nodes(shared_database, redis.url.replace("unix://", "unix://roomwire:secret@"), exits, http)
     here, there = await nodes.start(redis_prefix="rt"), await nodes.start(redis_prefix="rt")
     await state(nodes, "ok")
     anna, bert = await here.register(), await here.register()
@@ -85,7 +85,7 @@ async def test_the_documented_rights_are_enough_and_without_them_the_bus_is_away
     await c.call("presence.watch", {"users": [bert.id]})
     await c.wait(lambda: any(one["users"][0]["status"] == "online" for one in c.payloads("presence")))
 
-    await admin.execute_command("ACL", "SETUSER", "realtime", "resetchannels", "&other:*")  # type: ignore[no-untyped-call]
+    await admin.execute_command("ACL", "SETUSER", "roomwire", "resetchannels", "&other:*")  # type: ignore[no-untyped-call]
     await state(nodes, "away", within_s=3)
     await a.send(room)
     await b.wait_events(room, 2, timeout_s=2.5)
@@ -108,7 +108,7 @@ async def test_a_user_without_the_right_to_the_rooms_alone_is_told_and_missed_by
     """The probe goes through, the rooms do not: what is not confirmed counts as not heard."""
     rights = [right.replace("&rt:*", "&rt:node:*") for right in documented("+publish")]
     await admin.execute_command(*rights, "&rt:control")  # type: ignore[no-untyped-call]
-    nodes = Nodes(shared_database, redis.url.replace("unix://", "unix://realtime:secret@"), exits, http)
+    nodes = Nodes(shared_database, redis.url.replace("unix://", "unix://roomwire:secret@"), exits, http)
     here, there = await nodes.start(redis_prefix="rt"), await nodes.start(redis_prefix="rt")
     await state(nodes, "ok")
     anna = await here.register()

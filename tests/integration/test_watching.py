@@ -104,20 +104,20 @@ async def test_metrics_follow_what_happens(pair: tuple[Api, Api], close_later: K
         await one.subscribe(room)
     await socket.send(room)
     async with asyncio.timeout(5):
-        while (now := await metrics(pair[0]))['realtime_sessions{transport="polling"}'] != 1:
+        while (now := await metrics(pair[0]))['roomwire_sessions{transport="polling"}'] != 1:
             await asyncio.sleep(0.02)
-    assert now['realtime_sessions{transport="websocket"}'] == 2
-    assert (now["realtime_connections"], now["realtime_users"], now["realtime_subscriptions"]) == (3, 1, 3)
-    assert now['realtime_requests_total{event="message.send",outcome="ok"}'] == 1
-    assert now["realtime_database_healthy"] == now["realtime_bus_healthy"] == 1
-    assert now['realtime_database_connections{state="idle"}'] >= 1
-    assert any(name.startswith("realtime_build_info{") and 'version="' in name for name in now)
+    assert now['roomwire_sessions{transport="websocket"}'] == 2
+    assert (now["roomwire_connections"], now["roomwire_users"], now["roomwire_subscriptions"]) == (3, 1, 3)
+    assert now['roomwire_requests_total{event="message.send",outcome="ok"}'] == 1
+    assert now["roomwire_database_healthy"] == now["roomwire_bus_healthy"] == 1
+    assert now['roomwire_database_connections{state="idle"}'] >= 1
+    assert any(name.startswith("roomwire_build_info{") and 'version="' in name for name in now)
     for one in (socket, polling, upgraded):
         await one.close()
     async with asyncio.timeout(5):
-        while (now := await metrics(pair[0]))["realtime_connections"]:
+        while (now := await metrics(pair[0]))["roomwire_connections"]:
             await asyncio.sleep(0.02)
-    assert now['realtime_sessions{transport="polling"}'] == now['realtime_sessions{transport="websocket"}'] == 0
+    assert now['roomwire_sessions{transport="polling"}'] == now['roomwire_sessions{transport="websocket"}'] == 0
 
 
 async def test_a_bug_is_logged_with_who_hit_it_and_without_what_they_wrote(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import pathlib
 from typing import get_args, get_type_hints
 
 import pytest
 
-from realtime import config
-from realtime.config import ConfigError, describe, load
+from realtime import cli, config
+from realtime.config import ConfigError, describe, load, without_settings
 from realtime.node import serve
 from realtime.wire.rest import MAX_SEQ
 from realtime.wire.socket import RoomSubscribe
@@ -31,65 +32,65 @@ def shown(name: str, value: str) -> str:
     ],
 )
 def test_the_password_of_a_url_is_hidden(url: str, text: str) -> None:
-    assert shown("REALTIME_DATABASE_URL", url) == text
+    assert shown("ROOMWIRE_DATABASE_URL", url) == text
 
 
 def test_the_hosts_of_a_cluster_are_shown() -> None:
     url = "rediss+cluster://me:s3cret@a:7001,b,[::1]:7003"
-    assert shown("REALTIME_REDIS_URL", url) == "rediss+cluster://me:***@a:7001,b,[::1]:7003"
+    assert shown("ROOMWIRE_REDIS_URL", url) == "rediss+cluster://me:***@a:7001,b,[::1]:7003"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("REALTIME_PORT", "eighty", "REALTIME_PORT is a number, not 'eighty'."),
-        ("REALTIME_WORKERS", "0", "REALTIME_WORKERS is from 1 to 64, not '0'."),
+        ("ROOMWIRE_PORT", "eighty", "ROOMWIRE_PORT is a number, not 'eighty'."),
+        ("ROOMWIRE_WORKERS", "0", "ROOMWIRE_WORKERS is from 1 to 64, not '0'."),
         (
-            "REALTIME_NODE_ID",
+            "ROOMWIRE_NODE_ID",
             "a b",
-            "REALTIME_NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs.",
+            "ROOMWIRE_NODE_ID is 1 to 64 letters, digits, dots, hyphens or underscores: it stands in URLs.",
         ),
-        ("REALTIME_PRT", "80", "REALTIME_PRT is not a setting; `realtime config` lists them all."),
-        ("REALTIME_LOG_LEVEL", "loud", "REALTIME_LOG_LEVEL is one of debug, info, warning, error, not 'loud'."),
+        ("ROOMWIRE_PRT", "80", "ROOMWIRE_PRT is not a setting; `roomwire config` lists them all."),
+        ("ROOMWIRE_LOG_LEVEL", "loud", "ROOMWIRE_LOG_LEVEL is one of debug, info, warning, error, not 'loud'."),
         (
-            "REALTIME_DATABASE_URL",
+            "ROOMWIRE_DATABASE_URL",
             "host=db password=s3cret",
-            "REALTIME_DATABASE_URL is a URL such as postgresql://user@host/database or redis://host:6379/0.",
+            "ROOMWIRE_DATABASE_URL is a URL such as postgresql://user@host/database or redis://host:6379/0.",
         ),
-        ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/33", "REALTIME_TRUSTED_PROXIES: '10.0.0.0/33' does not appear to be"),
-        ("REALTIME_BASE_PATH", "chat", "REALTIME_BASE_PATH is a path such as /chat"),
-        ("REALTIME_BASE_PATH", "/a/../b", "REALTIME_BASE_PATH is a path such as /chat"),
-        ("REALTIME_BASE_PATH", "/api", "REALTIME_BASE_PATH is a path such as /chat"),
-        ("REALTIME_BASE_PATH", "/a?b", "REALTIME_BASE_PATH is a path such as /chat"),
-        ("REALTIME_DRAIN_S", "inf", "REALTIME_DRAIN_S is from 1 to 3600, not 'inf'."),
-        ("REALTIME_PING_INTERVAL_S", "nan", "REALTIME_PING_INTERVAL_S is from 0.1 to 3600, not 'nan'."),
-        ("REALTIME_STATEMENT_TIMEOUT_MS", "3000000000", "REALTIME_STATEMENT_TIMEOUT_MS is from 100 to 3600000"),
-        ("REALTIME_DATA_DIR", "", "REALTIME_DATA_DIR names a folder"),
-        ("REALTIME_DATABASE_URL", "mysql://me:s3cret@db/chat", "REALTIME_DATABASE_URL begins with postgresql://."),
-        ("REALTIME_REDIS_PREFIX", "", "REALTIME_REDIS_PREFIX is 1 to 64 letters"),
-        ("REALTIME_REDIS_PREFIX", "rt:*", "REALTIME_REDIS_PREFIX is 1 to 64 letters"),
-        ("REALTIME_TOKEN_ISSUER", "", "REALTIME_TOKEN_ISSUER is 1 to 256 characters"),
-        ("REALTIME_TOKEN_AUDIENCE", "a b", "REALTIME_TOKEN_AUDIENCE is 1 to 256 characters"),
-        ("REALTIME_METRICS_TOKEN", "0123456789abcdef ", "REALTIME_METRICS_TOKEN is ASCII without blanks"),
-        ("REALTIME_TRUSTED_PROXIES", "::ffff:10.0.0.0/104", "REALTIME_TRUSTED_PROXIES: ::ffff:"),
-        ("REALTIME_TRUSTED_PROXIES", "10.0.0.1/8", "REALTIME_TRUSTED_PROXIES: 10.0.0.1/8 has host bits set."),
+        ("ROOMWIRE_TRUSTED_PROXIES", "10.0.0.0/33", "ROOMWIRE_TRUSTED_PROXIES: '10.0.0.0/33' does not appear to be"),
+        ("ROOMWIRE_BASE_PATH", "chat", "ROOMWIRE_BASE_PATH is a path such as /chat"),
+        ("ROOMWIRE_BASE_PATH", "/a/../b", "ROOMWIRE_BASE_PATH is a path such as /chat"),
+        ("ROOMWIRE_BASE_PATH", "/api", "ROOMWIRE_BASE_PATH is a path such as /chat"),
+        ("ROOMWIRE_BASE_PATH", "/a?b", "ROOMWIRE_BASE_PATH is a path such as /chat"),
+        ("ROOMWIRE_DRAIN_S", "inf", "ROOMWIRE_DRAIN_S is from 1 to 3600, not 'inf'."),
+        ("ROOMWIRE_PING_INTERVAL_S", "nan", "ROOMWIRE_PING_INTERVAL_S is from 0.1 to 3600, not 'nan'."),
+        ("ROOMWIRE_STATEMENT_TIMEOUT_MS", "3000000000", "ROOMWIRE_STATEMENT_TIMEOUT_MS is from 100 to 3600000"),
+        ("ROOMWIRE_DATA_DIR", "", "ROOMWIRE_DATA_DIR names a folder"),
+        ("ROOMWIRE_DATABASE_URL", "mysql://me:s3cret@db/chat", "ROOMWIRE_DATABASE_URL begins with postgresql://."),
+        ("ROOMWIRE_REDIS_PREFIX", "", "ROOMWIRE_REDIS_PREFIX is 1 to 64 letters"),
+        ("ROOMWIRE_REDIS_PREFIX", "rt:*", "ROOMWIRE_REDIS_PREFIX is 1 to 64 letters"),
+        ("ROOMWIRE_TOKEN_ISSUER", "", "ROOMWIRE_TOKEN_ISSUER is 1 to 256 characters"),
+        ("ROOMWIRE_TOKEN_AUDIENCE", "a b", "ROOMWIRE_TOKEN_AUDIENCE is 1 to 256 characters"),
+        ("ROOMWIRE_METRICS_TOKEN", "0123456789abcdef ", "ROOMWIRE_METRICS_TOKEN is ASCII without blanks"),
+        ("ROOMWIRE_TRUSTED_PROXIES", "::ffff:10.0.0.0/104", "ROOMWIRE_TRUSTED_PROXIES: ::ffff:"),
+        ("ROOMWIRE_TRUSTED_PROXIES", "10.0.0.1/8", "ROOMWIRE_TRUSTED_PROXIES: 10.0.0.1/8 has host bits set."),
         (
-            "REALTIME_MIGRATE_DATABASE_URL",
+            "ROOMWIRE_MIGRATE_DATABASE_URL",
             "postgresql://db/chat",
-            "REALTIME_MIGRATE_DATABASE_URL goes with REALTIME_DATABASE_URL",
+            "ROOMWIRE_MIGRATE_DATABASE_URL goes with ROOMWIRE_DATABASE_URL",
         ),
-        ("REALTIME_LOCK_TIMEOUT_MS", "5000", "REALTIME_LOCK_TIMEOUT_MS is at most REALTIME_STATEMENT_TIMEOUT_MS"),
-        ("REALTIME_REFRESH_TOKEN_TTL_S", "60", "REALTIME_REFRESH_TOKEN_TTL_S is at least REALTIME_ACCESS_TOKEN_TTL_S"),
-        ("REALTIME_WRITER_LANES", "11", "REALTIME_WRITER_LANES is at most REALTIME_DATABASE_POOL_SIZE"),
-        ("REALTIME_MAX_PACKET_BYTES", "4000000", "REALTIME_MAX_PACKET_BYTES is at most REALTIME_UNSENT_LIMIT_BYTES"),
-        ("REALTIME_CORS_ORIGINS", "*,null", "REALTIME_CORS_ORIGINS: `*` stands for every origin already"),
-        ("REALTIME_CORS_ORIGINS", "null", "REALTIME_CORS_ORIGINS: `null` is the origin of every sandboxed page"),
-        ("REALTIME_CORS_ORIGINS", "https://a.example/chat", "REALTIME_CORS_ORIGINS: 'https://a.example/chat' is more than an"),
-        ("REALTIME_METRICS_NETWORKS", "everybody", "REALTIME_METRICS_NETWORKS: 'everybody' does not appear to be"),
+        ("ROOMWIRE_LOCK_TIMEOUT_MS", "5000", "ROOMWIRE_LOCK_TIMEOUT_MS is at most ROOMWIRE_STATEMENT_TIMEOUT_MS"),
+        ("ROOMWIRE_REFRESH_TOKEN_TTL_S", "60", "ROOMWIRE_REFRESH_TOKEN_TTL_S is at least ROOMWIRE_ACCESS_TOKEN_TTL_S"),
+        ("ROOMWIRE_WRITER_LANES", "11", "ROOMWIRE_WRITER_LANES is at most ROOMWIRE_DATABASE_POOL_SIZE"),
+        ("ROOMWIRE_MAX_PACKET_BYTES", "4000000", "ROOMWIRE_MAX_PACKET_BYTES is at most ROOMWIRE_UNSENT_LIMIT_BYTES"),
+        ("ROOMWIRE_CORS_ORIGINS", "*,null", "ROOMWIRE_CORS_ORIGINS: `*` stands for every origin already"),
+        ("ROOMWIRE_CORS_ORIGINS", "null", "ROOMWIRE_CORS_ORIGINS: `null` is the origin of every sandboxed page"),
+        ("ROOMWIRE_CORS_ORIGINS", "https://a.example/chat", "ROOMWIRE_CORS_ORIGINS: 'https://a.example/chat' is more than an"),
+        ("ROOMWIRE_METRICS_NETWORKS", "everybody", "ROOMWIRE_METRICS_NETWORKS: 'everybody' does not appear to be"),
         (
-            "REALTIME_METRICS_TOKEN",
+            "ROOMWIRE_METRICS_TOKEN",
             "s3cret",
-            "REALTIME_METRICS_TOKEN is at least 16 characters long; `openssl rand -hex 32` makes one.",
+            "ROOMWIRE_METRICS_TOKEN is at least 16 characters long; `openssl rand -hex 32` makes one.",
         ),
     ],
 )
@@ -101,16 +102,16 @@ def test_a_wrong_setting_is_said_in_one_sentence(name: str, value: str, sentence
 
 @pytest.mark.parametrize("url", ["http://me:s3cret@h", "redis://me:s3cret@h:port", "redis+cluster://me:s3cret@h/3"])
 def test_a_url_of_redis_that_is_none_stops_the_start_and_is_not_repeated(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    config = load({"REALTIME_REDIS_URL": url, "REALTIME_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, {})
+    config = load({"ROOMWIRE_REDIS_URL": url, "ROOMWIRE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, {})
     assert serve.told(lambda: serve.run(config)) == 2
     said = capsys.readouterr().err
-    assert said.startswith("realtime: REALTIME_REDIS_URL: ")
+    assert said.startswith("roomwire: ROOMWIRE_REDIS_URL: ")
     assert "s3cret" not in said
     assert said.count("\n") == 1
 
 
 def test_the_token_of_the_metrics_is_hidden() -> None:
-    assert shown("REALTIME_METRICS_TOKEN", "0123456789abcdef") == "(set)"
+    assert shown("ROOMWIRE_METRICS_TOKEN", "0123456789abcdef") == "(set)"
 
 
 def test_nobody_reads_the_metrics_unless_a_setting_says_so() -> None:
@@ -129,14 +130,68 @@ def test_a_packet_may_hold_whatever_the_contract_permits_in_whatever_form_of_jso
     most = bounds.max_length
     assert 100 + most * len(one) <= config.PACKET_BYTES
     for name in ("max_packet_bytes", "unsent_limit_bytes"):
-        with pytest.raises(config.ConfigError, match=f"REALTIME_{name.upper()} is from"):
-            config.load({f"REALTIME_{name.upper()}": "65536"}, {})
+        with pytest.raises(config.ConfigError, match=f"ROOMWIRE_{name.upper()} is from"):
+            config.load({f"ROOMWIRE_{name.upper()}": "65536"}, {})
 
 
 def test_a_base_path_may_end_with_a_slash() -> None:
-    assert [config.load({"REALTIME_BASE_PATH": text}, {}).base_path for text in ("/", "/chat/", "/a/b")] == ["", "/chat", "/a/b"]
+    assert [config.load({"ROOMWIRE_BASE_PATH": text}, {}).base_path for text in ("/", "/chat/", "/a/b")] == ["", "/chat", "/a/b"]
 
 
 def test_a_shorter_statement_timeout_takes_the_wait_for_locks_along() -> None:
-    assert load({"REALTIME_STATEMENT_TIMEOUT_MS": "1000"}, {}).lock_timeout_ms == 1000
-    assert load({"REALTIME_STATEMENT_TIMEOUT_MS": "9000"}, {}).lock_timeout_ms == 2000
+    assert load({"ROOMWIRE_STATEMENT_TIMEOUT_MS": "1000"}, {}).lock_timeout_ms == 1000
+    assert load({"ROOMWIRE_STATEMENT_TIMEOUT_MS": "9000"}, {}).lock_timeout_ms == 2000
+
+
+def test_a_setting_under_its_old_name_works_and_its_errors_use_the_new_one() -> None:
+    assert load({"REALTIME_PORT": "81"}, {}).port == 81
+    assert load({"REALTIME_PORT": "81", "ROOMWIRE_PORT": "81"}, {}).port == 81
+    assert load({"REALTIME_PORT": "81"}, {"port": "82"}).port == 82
+    with pytest.raises(ConfigError, match=r"^ROOMWIRE_PORT is a number, not 'eighty'\.$"):
+        load({"REALTIME_PORT": "eighty"}, {})
+    with pytest.raises(ConfigError, match=r"^REALTIME_PRT is not a setting"):
+        load({"REALTIME_PRT": "80"}, {})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_setting_with_two_values_under_its_two_names_stops_the_start(order: int) -> None:
+    both = dict([("REALTIME_PORT", "81"), ("ROOMWIRE_PORT", "82")][::order])
+    with pytest.raises(ConfigError) as caught:
+        load(both, {})
+    assert str(caught.value) == (
+        "REALTIME_PORT and ROOMWIRE_PORT are both set, and differ: REALTIME_PORT is the old name of ROOMWIRE_PORT. "
+        "Remove one of them."
+    )
+
+
+def test_one_warning_at_the_start_lists_the_old_names_in_use(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.environ", {"REALTIME_PORT": "81", "REALTIME_LOG_FORMAT": "json", "ROOMWIRE_HOST": "::1"})
+    assert cli.main(["config"]) == 0
+    shown, said = capfd.readouterr()
+    assert "ROOMWIRE_PORT=81\n" in shown
+    assert "REALTIME_" not in shown
+    assert [json.loads(line)["message"] for line in said.splitlines()] == [
+        "REALTIME_LOG_FORMAT is now called ROOMWIRE_LOG_FORMAT, REALTIME_PORT is now called ROOMWIRE_PORT; "
+        "the old names work until 1.0"
+    ]
+    monkeypatch.setattr("os.environ", {"ROOMWIRE_PORT": "81"})
+    assert cli.main(["config"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_a_data_directory_of_a_release_before_is_used_where_it_stands(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load({}, {}).data_dir == ".roomwire"
+    (tmp_path / ".realtime").mkdir()
+    assert load({}, {}).data_dir == ".realtime"
+    assert load({}, {"data_dir": ".roomwire"}).data_dir == ".roomwire"
+    (tmp_path / ".roomwire").mkdir()
+    assert load({}, {}).data_dir == ".roomwire"
+
+
+def test_a_child_gets_no_setting_from_its_environment() -> None:
+    assert without_settings({"REALTIME_PORT": "1", "ROOMWIRE_PORT": "2", "PATH": "/bin"}) == {"PATH": "/bin"}

@@ -96,7 +96,7 @@ def test_a_pod_has_the_time_to_drain_and_leaves_the_service_first() -> None:
     before_s = node["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert before_s > node["readinessProbe"]["periodSeconds"]
     assert spec["terminationGracePeriodSeconds"] >= before_s + DRAIN_S + 10
-    assert objects()["ConfigMap", "realtime"]["data"]["REALTIME_DRAIN_S"] == f"{DRAIN_S:g}"
+    assert objects()["ConfigMap", "realtime"]["data"]["ROOMWIRE_DRAIN_S"] == f"{DRAIN_S:g}"
     assert (node["livenessProbe"]["httpGet"]["path"], node["readinessProbe"]["httpGet"]["path"]) == (
         "/healthz",
         "/readyz?exclude=bus&exclude=tasks",
@@ -119,7 +119,7 @@ def test_what_selects_the_nodes_finds_them() -> None:
     assert found["NetworkPolicy", "realtime"]["spec"]["ingress"][0]["ports"] == [{"port": port["containerPort"]}]
     scaler = found["HorizontalPodAutoscaler", "realtime"]["spec"]
     assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "realtime"}
-    assert "realtime_connections" in {
+    assert "roomwire_connections" in {
         metric["pods"]["metric"]["name"] for metric in scaler["metrics"] if metric["type"] == "Pods"
     }
     assert "replicas" not in deployment, "the autoscaler would be overruled by every rollout"
@@ -164,16 +164,16 @@ def test_the_nodes_of_compose_drain_believe_nginx_alone_and_write_nowhere() -> N
         assert service["cap_drop"] == ["ALL"]
         assert seconds(service["stop_grace_period"]) >= DRAIN_S + 10
     address = found["nginx"]["networks"]["inside"]["ipv4_address"]
-    assert {service["environment"]["REALTIME_TRUSTED_PROXIES"] for service in nodes.values()} == {f"{address}/32"}
+    assert {service["environment"]["ROOMWIRE_TRUSTED_PROXIES"] for service in nodes.values()} == {f"{address}/32"}
     assert all("ports" not in service for name, service in found.items() if name != "nginx"), "only nginx is reached from outside"
     assert re.findall(r"server (node-\w):8000", (DEPLOY / "nginx.conf").read_text("utf-8")) == [*nodes, *nodes, *nodes]
-    assert [f"node-{service['environment']['REALTIME_NODE_ID']}" for service in nodes.values()] == list(nodes), (
+    assert [f"node-{service['environment']['ROOMWIRE_NODE_ID']}" for service in nodes.values()] == list(nodes), (
         "balancers route by it"
     )
 
 
 def test_images_have_versions() -> None:
-    images = {service["image"] for service in compose()["services"].values()} - {"realtime"}
+    images = {service["image"] for service in compose()["services"].values()} - {"roomwire"}
     images |= set(re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text("utf-8"), re.MULTILINE))
     assert images
     assert all(re.search(r":[\d.]+", image) for image in images)
@@ -211,13 +211,13 @@ def test_units_are_hardened(path: pathlib.Path) -> None:
     service = unit(path)["Service"]
     assert service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict"
-    assert service["User"] == "realtime"
+    assert service["User"] == "roomwire"
     assert service["CapabilityBoundingSet"] == ""
     assert set(re.findall(PREFIX + r"[A-Z_]+(?==)", path.read_text("utf-8"))) <= SETTINGS
 
 
 def test_the_service_stops_by_draining() -> None:
-    service = unit(DEPLOY / "systemd" / "realtime.service")["Service"]
+    service = unit(DEPLOY / "systemd" / "roomwire.service")["Service"]
     assert int(service["TimeoutStopSec"]) >= DRAIN_S + 10
     assert service["KillMode"] == "mixed", "a signal to the workers or to PostgreSQL would not be a drain"
 
@@ -226,7 +226,7 @@ def test_the_service_stops_by_draining() -> None:
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_systemd_understands_the_units(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     here = tmp_path / path.name
-    here.write_text(path.read_text("utf-8").replace("/opt/realtime/bin/realtime", "/bin/true"))
+    here.write_text(path.read_text("utf-8").replace("/opt/roomwire/bin/roomwire", "/bin/true"))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(here)], capture_output=True, text=True, check=False, timeout=50
     )
@@ -240,7 +240,7 @@ def test_systemd_understands_the_units(path: pathlib.Path, tmp_path: pathlib.Pat
 @pytest.mark.parametrize("name", pin_images.FILES)
 def test_every_image_of_others_can_be_pinned_and_pinned_again(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    named = set(re.findall(r"(?:^FROM |image: )([^\s@]+)", text, re.MULTILINE)) - {"realtime"}
+    named = set(re.findall(r"(?:^FROM |image: )([^\s@]+)", text, re.MULTILINE)) - {"roomwire"}
     assert pin_images.images(text) == named != set()
     once = pin_images.pinned(text, dict.fromkeys(named, f"sha256:{'a' * 64}"))
     assert once.count(f"@sha256:{'a' * 64}") >= len(named)

@@ -42,7 +42,7 @@ def test_every_error_setting_and_event_is_on_its_page() -> None:
     for error in errors.all_errors():
         assert f"| `{error.code}` | {error.status} |" in errors_page
     for setting in dataclasses.fields(Config):
-        assert f"`REALTIME_{setting.name.upper()}`" in settings_page
+        assert f"`ROOMWIRE_{setting.name.upper()}`" in settings_page
     for name in {*socket.REQUESTS, *socket.EMITTED}:
         assert f"### `{name}`" in events_page
 

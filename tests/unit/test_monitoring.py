@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CATALOGUE = {one.name: one for one in Metrics().catalogue}
-DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "realtime.json").read_text("utf-8"))
+DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "roomwire.json").read_text("utf-8"))
 RULES_FILE = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load(RULES_FILE.read_text("utf-8"))["groups"] for rule in group["rules"]
@@ -29,7 +29,7 @@ RUNBOOK = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
 OF_PROMETHEUS = {"job", "instance", "le", "version"}
 PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds",
            "process_start_time_seconds"}  # fmt: skip
-SAMPLE = re.compile(r"\b((?:realtime|process)_[a-z_]+)(?:\{([^}]*)\})?")
+SAMPLE = re.compile(r"\b((?:roomwire|process)_[a-z_]+)(?:\{([^}]*)\})?")
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -56,7 +56,7 @@ def metric_of(sample: str) -> str | None:
 @pytest.mark.parametrize(("where", "query"), QUERIES, ids=[where for where, _ in QUERIES])
 def test_a_query_names_metrics_and_labels_that_exist(where: str, query: str) -> None:
     found = SAMPLE.findall(query)
-    assert found or 'up{job="realtime"}' in query, "it asks for nothing of ours"
+    assert found or 'up{job="roomwire"}' in query, "it asks for nothing of ours"
     allowed = set(OF_PROMETHEUS)
     for sample, selector in found:
         metric = metric_of(sample)
@@ -108,7 +108,7 @@ def test_an_alert_says_what_is_wrong_and_where_to_read_on(rule: dict[str, Any]) 
 
 
 def test_the_runbook_explains_no_alert_that_there_is_not() -> None:
-    assert set(re.findall(r"^### (Realtime\w+)$", RUNBOOK, re.MULTILINE)) == {rule["alert"] for rule in RULES}
+    assert set(re.findall(r"^### (Roomwire\w+)$", RUNBOOK, re.MULTILINE)) == {rule["alert"] for rule in RULES}
 
 
 def test_promtool_finds_nothing_wrong() -> None:
@@ -122,4 +122,4 @@ def test_promtool_finds_nothing_wrong() -> None:
 def test_the_scrape_configuration_is_that_of_the_rules() -> None:
     found = yaml.safe_load((RULES_FILE.parent / "prometheus.yaml").read_text("utf-8"))
     assert found["rule_files"] == [RULES_FILE.name]
-    assert found["scrape_configs"][0]["job_name"] == "realtime"
+    assert found["scrape_configs"][0]["job_name"] == "roomwire"

@@ -51,7 +51,7 @@ class DataDirectory:
         except OSError as error:
             raise EngineError(
                 f"The data directory {path} cannot be used: {error.strerror or error}. "
-                "Give the server one that it may write to with REALTIME_DATA_DIR or --data-dir."
+                "Give the server one that it may write to with ROOMWIRE_DATA_DIR or --data-dir."
             ) from error
 
     def _hold(self, path: pathlib.Path) -> None:
@@ -100,7 +100,7 @@ def let_pass(path: pathlib.Path, quietly: int = 0) -> None:
 def socket_directory(wanted: pathlib.Path, user: pwd.struct_passwd | None) -> pathlib.Path:
     """Make a private directory for sockets, in a short place when `wanted` is too long for a socket's path. Raises OSError."""
     if len(os.fsencode(wanted)) + len("/.s.PGSQL.5432.lock") > _SOCKET_PATH_BYTES:
-        wanted = pathlib.Path(tempfile.mkdtemp(prefix="realtime-"))
+        wanted = pathlib.Path(tempfile.mkdtemp(prefix="roomwire-"))
     wanted.mkdir(mode=0o700, exist_ok=True)
     wanted.chmod(0o700)
     if user is not None:

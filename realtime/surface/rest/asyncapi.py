@@ -48,7 +48,7 @@ def document() -> dict[str, Any]:
     ack_keys = [*(_ack_key(name) for name in socket.REQUESTS), REFUSED]
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "Realtime", "version": __version__, "description": ABOUT},
+        "info": {"title": "Roomwire", "version": __version__, "description": ABOUT},
         "defaultContentType": "application/json",
         "servers": {
             "node": {
@@ -58,7 +58,7 @@ def document() -> dict[str, Any]:
                 "description": "Any node, or the load balancer before them; `wss` behind TLS.",
                 "variables": {
                     "host": {"default": "127.0.0.1:8000", "description": "Host and port."},
-                    "base": {"default": "", "description": "The path below which a proxy serves Realtime, such as `/chat`."},
+                    "base": {"default": "", "description": "The path below which a proxy serves Roomwire, such as `/chat`."},
                 },
             }
         },

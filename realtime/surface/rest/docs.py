@@ -36,7 +36,7 @@ def page(rest: dict[str, Any], live: dict[str, Any]) -> str:
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="docs.css">'),
         Html('<link rel="icon" href="../favicon.svg" type="image/svg+xml">'),
-        tag("title", "Realtime: documentation"),
+        tag("title", "Roomwire: documentation"),
     )
     body = join(
         tag("a", "Skip to the text", href="#main", class_="skip"),
@@ -54,7 +54,7 @@ def page(rest: dict[str, Any], live: dict[str, Any]) -> str:
 def _banner(rest: dict[str, Any]) -> Html:
     return tag(
         "header",
-        tag("h1", tag("a", "Realtime", href="../"), " ", tag("span", rest["info"]["version"], class_="version")),
+        tag("h1", tag("a", "Roomwire", href="../"), " ", tag("span", rest["info"]["version"], class_="version")),
         tag(
             "p",
             tag("a", "OpenAPI", href="openapi.json"),

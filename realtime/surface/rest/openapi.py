@@ -55,7 +55,7 @@ def document() -> dict[str, Any]:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, found)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Realtime", "version": __version__, "description": ABOUT},
+        "info": {"title": "Roomwire", "version": __version__, "description": ABOUT},
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "servers": [{"url": ".."}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],

@@ -88,7 +88,7 @@ class Readers:
             unsaid = was_forwarded(request.headers) and within(address, self.trusted) and address == peer
             if not unsaid and within(address, self.networks):
                 return
-        raise errors.Forbidden("Metrics need REALTIME_METRICS_TOKEN as bearer token, or an address in REALTIME_METRICS_NETWORKS.")
+        raise errors.Forbidden("Metrics need ROOMWIRE_METRICS_TOKEN as bearer token, or an address in ROOMWIRE_METRICS_NETWORKS.")
 
 
 def metrics(services: Services, readers: Readers) -> Handler:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from realtime.surface.rest.route import Route
 
 CONTENT_TYPE = "application/problem+json"
-REALM = 'Bearer realm="realtime"'
+REALM = 'Bearer realm="roomwire"'
 _TOKEN_ERRORS = (errors.TokenInvalid, errors.TokenExpired, errors.SessionEnded)
 _encode = msgspec.json.Encoder().encode
 

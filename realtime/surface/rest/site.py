@@ -30,8 +30,8 @@ NOT_BUILT = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Realtime</title>
-<h1>Realtime is running</h1>
+<title>Roomwire</title>
+<h1>Roomwire is running</h1>
 <p>The browser client has not been built. Run <code>make setup</code> and start again.</p>
 <p>The interfaces are open: <a href="api/docs">documentation</a>.</p>
 </html>

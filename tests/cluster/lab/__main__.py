@@ -53,7 +53,7 @@ async def _all(names: list[str], size: Size, seed: int) -> tuple[list[Result], b
     results: list[Result] = []
     complete = True
     deadline_s = time.monotonic() + BOUND_S
-    with tempfile.TemporaryDirectory(prefix="realtime-faults-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roomwire-faults-") as folder:
         async with Cluster(readable(pathlib.Path(folder))).open() as cluster:
             for name in names:
                 if time.monotonic() > deadline_s:
@@ -85,7 +85,7 @@ async def _place(cluster: Cluster, scenario: Scenario) -> AsyncIterator[Cluster]
     if not scenario.settings:
         yield cluster
         return
-    with tempfile.TemporaryDirectory(prefix="realtime-faults-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roomwire-faults-") as folder:
         async with Cluster(readable(pathlib.Path(folder)), **scenario.settings).open() as own:
             yield own
 

@@ -210,7 +210,7 @@ class Cluster:
         async with self.database() as connection:
             megabytes = await connection.fetchval("SELECT pg_total_relation_size('events')") // (1 << 20) + 24
         mounted = await asyncio.to_thread(
-            subprocess.run, ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "realtime-lab", str(disk)],
+            subprocess.run, ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "roomwire-lab", str(disk)],
             capture_output=True, check=False,
         )  # fmt: skip
         if mounted.returncode:

@@ -212,7 +212,7 @@ async def run(cluster: Cluster, scenario: Scenario, size: Size, seed: int) -> Re
     """Run a scenario on a cluster that is well, and leave it well."""
     await cluster.ready()
     size = dataclasses.replace(size, connections=min(size.connections, scenario.connections))
-    with tempfile.TemporaryDirectory(prefix="realtime-lab-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roomwire-lab-") as folder:
         load = Load(pathlib.Path(folder) / "record")
         under_way = Run(cluster, load, size, seed)
         room = scenario.room or size.room

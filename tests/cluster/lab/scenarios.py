@@ -153,12 +153,12 @@ async def postgres_killed(run: Run) -> None:
 async def half_open(run: Run) -> None:
     """Clients that go on elsewhere without a word: the server's heartbeat finds out."""
     count = max(5, run.size.connections // 20)
-    before = await run.cluster.metric(r'realtime_closed_total\{reason="ping_timeout"\}')
+    before = await run.cluster.metric(r'roomwire_closed_total\{reason="ping_timeout"\}')
     async with run.fault(f"{count} half-open clients"):
         began_s = time.monotonic()
         await run.load.do("vanish", count=count)
         async with asyncio.timeout(90):
-            while await run.cluster.metric(r'realtime_closed_total\{reason="ping_timeout"\}') < before + count:
+            while await run.cluster.metric(r'roomwire_closed_total\{reason="ping_timeout"\}') < before + count:
                 await asyncio.sleep(0.1)
         run.note("noticed_s", time.monotonic() - began_s)
 
@@ -166,14 +166,14 @@ async def half_open(run: Run) -> None:
 async def stopped_readers(run: Run) -> None:
     """Members of a busy room that read no more: closed, while the others feel nothing; they come back and resume."""
     room = run.rooms[0]
-    before = await run.cluster.metric(r'realtime_closed_total\{reason="slow_reader"\}')
+    before = await run.cluster.metric(r'roomwire_closed_total\{reason="slow_reader"\}')
     count = max(2, len(run.members(room)) // 3)
     async with run.fault(f"{count} stopped readers"):
         began_s = time.monotonic()
         await run.load.do("stop_reading", count=count, room=room)
         await run.load.do("write", rate=100, room=room, size=7000)
         async with asyncio.timeout(90):
-            while await run.cluster.metric(r'realtime_closed_total\{reason="slow_reader"\}') < before + count:
+            while await run.cluster.metric(r'roomwire_closed_total\{reason="slow_reader"\}') < before + count:
                 await asyncio.sleep(0.1)
         run.note("closed_slow_s", time.monotonic() - began_s)
         await run.load.do("write", rate=run.size.rate)
@@ -209,7 +209,7 @@ async def storm(run: Run) -> None:
 
 async def clock_steps(run: Run) -> None:
     """A node whose clock goes an hour ahead, and one whose clock goes an hour back; their clients renew their tokens."""
-    with tempfile.TemporaryDirectory(prefix="realtime-lab-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roomwire-lab-") as folder:
         path = pathlib.Path(folder) / "offset"
         clock.write_offset(path, 0)
         os.environ[clock.FILE] = str(path)
@@ -238,7 +238,7 @@ async def disk_full(run: Run) -> None:
     """No room for one more row of the log: sends fail, and go through as soon as there is room again."""
     async with run.cluster.small_disk() as ballast:
         await run.last(3, 1)
-        refused = r'realtime_requests_total\{event="message.send",outcome="unavailable"\}'
+        refused = r'roomwire_requests_total\{event="message.send",outcome="unavailable"\}'
         before = await run.cluster.metric(refused)
         async with run.fault("disk full"):
             await asyncio.to_thread(_fill, ballast)

@@ -102,7 +102,7 @@ def client_of(
         if conductor is not None:
             conductor.append(ours)
         with ours, theirs:
-            worker = Worker(Setup("realtime", "127.0.0.1", listener.getsockname()[1], 0, 1, 1), theirs, [0, 0, 0, 0])
+            worker = Worker(Setup("roomwire", "127.0.0.1", listener.getsockname()[1], 0, 1, 1), theirs, [0, 0, 0, 0])
             try:
                 yield worker, failures
             finally:

@@ -11,7 +11,7 @@ from loadtest.protocols.base import Acked, Closed, Delivered, Dialect, Greeted, 
 from loadtest.protocols.centrifugo import Centrifugo
 from loadtest.protocols.names import DIALECTS
 from loadtest.protocols.nats import Nats
-from loadtest.protocols.socketio import Realtime, SocketIo
+from loadtest.protocols.socketio import Roomwire, SocketIo
 
 
 def read(dialect: Dialect, text: str) -> list[Meaning]:
@@ -40,12 +40,12 @@ def read(dialect: Dialect, text: str) -> list[Meaning]:
         ("41", [Closed("disconnected")]),
     ],
 )  # fmt: skip
-def test_realtime_is_understood(text: str, meaning: list[Meaning]) -> None:
-    assert read(Realtime(), text) == meaning
+def test_roomwire_is_understood(text: str, meaning: list[Meaning]) -> None:
+    assert read(Roomwire(), text) == meaning
 
 
 def test_requests_are_socketio_events_with_an_ack() -> None:
-    message = Realtime().publish(3, "r", 0, body_text(5, 10)).decode()
+    message = Roomwire().publish(3, "r", 0, body_text(5, 10)).decode()
     assert message.startswith("423[")
     name, payload = json.loads(message[3:])
     assert name == "message.send"
@@ -54,7 +54,7 @@ def test_requests_are_socketio_events_with_an_ack() -> None:
 
 
 def test_client_ids_do_not_repeat() -> None:
-    dialect = Realtime()
+    dialect = Roomwire()
     ids = {json.loads(dialect.publish(0, "r", 0, "b")[3:])[1]["client_id"] for _ in range(100)}
     assert len(ids) == 100
 

@@ -112,7 +112,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
 def test_plots_are_svg() -> None:
     drawn = plots.bars([(OURS, 3.36), (NODE, 40.9)])
     assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
-    assert "realtime: 3.36" in drawn
+    assert "roomwire: 3.36" in drawn
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.2, 0.3), (1.0, 10.0), (0.5, 90_000.0), (3.0, 3.0)])

@@ -45,7 +45,7 @@ def test_what_is_announced_listens(host: str, ipv4: bool, ipv6: bool, said: str,
             one.listen()
         assert (answers("127.0.0.1", port), answers("::1", port)) == (ipv4, ipv6)
         assert listening.url(host, sockets) == said.format(port)
-        assert listening.announcement(host, sockets).startswith(f"Realtime is at {said.format(port)} ")
+        assert listening.announcement(host, sockets).startswith(f"Roomwire is at {said.format(port)} ")
 
 
 def test_every_address_is_said_by_its_families() -> None:
@@ -88,7 +88,7 @@ def test_a_machine_without_ipv6_listens_on_what_it_has(monkeypatch: pytest.Monke
 def test_a_port_in_use_is_a_sentence_with_the_settings_name(share: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        said = rf"^Cannot listen on 127.0.0.1:{port}: another program .*REALTIME_PORT or --port.$"
+        said = rf"^Cannot listen on 127.0.0.1:{port}: another program .*ROOMWIRE_PORT or --port.$"
         with pytest.raises(ConfigError, match=said), listening.bound("127.0.0.1", port, share=share):
             pass
 
@@ -107,9 +107,9 @@ def test_a_server_of_ours_with_workers_keeps_a_second_one_out() -> None:
 @pytest.mark.parametrize(
     ("host", "why"),
     [
-        ("192.0.2.1", r"192.0.2.1:\d+: this machine has no such address. Check REALTIME_HOST"),
-        ("no-such-name.invalid", "'no-such-name.invalid' is not an address of this machine.*REALTIME_HOST"),
-        ("300.1.2.3", "REALTIME_HOST"),
+        ("192.0.2.1", r"192.0.2.1:\d+: this machine has no such address. Check ROOMWIRE_HOST"),
+        ("no-such-name.invalid", "'no-such-name.invalid' is not an address of this machine.*ROOMWIRE_HOST"),
+        ("300.1.2.3", "ROOMWIRE_HOST"),
     ],
 )
 def test_an_address_that_is_not_here_is_a_sentence_with_the_settings_name(host: str, why: str) -> None:
@@ -120,5 +120,5 @@ def test_an_address_that_is_not_here_is_a_sentence_with_the_settings_name(host: 
 def test_a_port_of_roots_is_a_sentence() -> None:
     error = listening.cannot_listen("*", 80, PermissionError(13, "Permission denied"))
     assert str(error) == (
-        "Cannot listen on *:80: ports below 1024 are for root. Choose another port with REALTIME_PORT or --port."
+        "Cannot listen on *:80: ports below 1024 are for root. Choose another port with ROOMWIRE_PORT or --port."
     )

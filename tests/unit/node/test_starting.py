@@ -85,12 +85,12 @@ async def test_a_signal_ends_it_between_two_attempts(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("failure", "status", "said"),
     [
-        (ConfigError("REALTIME_PORT is wrong."), 2, "realtime: REALTIME_PORT is wrong.\n"),
-        (EngineError("PostgreSQL did not start: no rights."), 2, "realtime: PostgreSQL did not start: no rights.\n"),
-        (CannotStart("The password is wrong.", passing=False), 2, "realtime: The password is wrong.\n"),
-        (CannotStart(AWAY, passing=True), 75, f"realtime: {AWAY}\n"),
-        (Unavailable("Storage is away."), 75, "realtime: Storage is away.\n"),
-        (Forbidden("No."), 1, "realtime: No.\n"),
+        (ConfigError("ROOMWIRE_PORT is wrong."), 2, "roomwire: ROOMWIRE_PORT is wrong.\n"),
+        (EngineError("PostgreSQL did not start: no rights."), 2, "roomwire: PostgreSQL did not start: no rights.\n"),
+        (CannotStart("The password is wrong.", passing=False), 2, "roomwire: The password is wrong.\n"),
+        (CannotStart(AWAY, passing=True), 75, f"roomwire: {AWAY}\n"),
+        (Unavailable("Storage is away."), 75, "roomwire: Storage is away.\n"),
+        (Forbidden("No."), 1, "roomwire: No.\n"),
         (Stopped(), 0, ""),
         (KeyboardInterrupt(), 0, ""),
     ],

@@ -9,7 +9,7 @@ const SENTENCES: Record<string, string> = {
   draining: "The server is restarting. Try again in a moment.",
   network: "The server cannot be reached. Check your connection and try again.",
   origin_refused:
-    "The server refuses pages from this address. Its operator must pass the Host header on, or name the address in REALTIME_CORS_ORIGINS.",
+    "The server refuses pages from this address. Its operator must pass the Host header on, or name the address in ROOMWIRE_CORS_ORIGINS.",
   no_answer: "The server did not answer.",
   session_ended: "You were signed out on this device. Sign in to go on.",
   refresh_token_invalid: "Your sign-in has expired. Sign in to go on.",

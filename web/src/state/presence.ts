@@ -15,7 +15,7 @@ import { current, ordered } from "./rooms";
 
 const SETTLE_MS = 150;
 const RETRY_MS = 2000;
-/** Members above which the server counts a room instead of naming who is there (`REALTIME_PRESENCE_ROOM_MEMBERS`). */
+/** Members above which the server counts a room instead of naming who is there (`ROOMWIRE_PRESENCE_ROOM_MEMBERS`). */
 const COUNTED_FROM = 100;
 
 const known = signal<ReadonlyMap<string, PresenceOf>>(new Map());

@@ -204,7 +204,7 @@ function Toasts() {
 function useTitle(): void {
   const room = rooms.current.value;
   const count = session.user.value ? rooms.unreadRooms.value : 0;
-  const name = room ? `${title(room)} · Realtime` : "Realtime";
+  const name = room ? `${title(room)} · Roomwire` : "Roomwire";
   useEffect(() => {
     // What comes into an open room counts as read a moment later.
     const timer = setTimeout(() => {

@@ -69,7 +69,7 @@ export function AuthScreen() {
           <span class="brand-mark">
             <Icon name="pulse" />
           </span>
-          Realtime
+          Roomwire
         </p>
         <h1>
           Say it.

@@ -42,7 +42,7 @@ export function Sidebar() {
           <span class={`brand-mark ${connection.status.value}`}>
             <Icon name="pulse" />
           </span>
-          Realtime
+          Roomwire
         </Brand>
         <button
           class="icon-button"

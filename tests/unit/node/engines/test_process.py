@@ -69,7 +69,7 @@ def test_a_data_directory_that_cannot_be_used_is_one_sentence(tmp_path: pathlib.
         (tmp_path / stray).mkdir(parents=True)
     else:
         (tmp_path / stray).touch()
-    with pytest.raises(EngineError, match=r"^The data directory .* cannot be used: .*REALTIME_DATA_DIR"):
+    with pytest.raises(EngineError, match=r"^The data directory .* cannot be used: .*ROOMWIRE_DATA_DIR"):
         DataDirectory(tmp_path / "data")
 
 

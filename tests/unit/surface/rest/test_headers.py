@@ -25,7 +25,7 @@ async def test_every_answer_has_the_security_headers(client: Client, path: str) 
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
-    assert answer.headers["Server"] == "realtime"
+    assert answer.headers["Server"] == "roomwire"
     assert answer.headers["Cache-Control"] in {"no-store", "no-cache"}
 
 

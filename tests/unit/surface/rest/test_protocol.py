@@ -156,7 +156,7 @@ async def test_more_fields_than_anybody_sends_are_431(server: Server) -> None:
 
 def check(answer: Answer, content_type: str = "application/problem+json") -> None:
     assert answer.headers["Content-Type"].split(";")[0] == content_type
-    assert answer.headers["Server"] == "realtime"
+    assert answer.headers["Server"] == "roomwire"
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"

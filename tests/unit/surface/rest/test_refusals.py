@@ -191,10 +191,10 @@ async def test_a_seq_in_the_path_is_a_positive_number(client: Client, fake: Fake
 @pytest.mark.parametrize(
     ("headers", "code", "challenge"),
     [
-        ({}, "token_missing", 'Bearer realm="realtime"'),
-        ({"Authorization": "Basic YTpi"}, "token_missing", 'Bearer realm="realtime"'),
-        ({"Authorization": "Bearer "}, "token_missing", 'Bearer realm="realtime"'),
-        ({"Authorization": "Bearer no"}, "token_invalid", 'Bearer realm="realtime", error="invalid_token"'),
+        ({}, "token_missing", 'Bearer realm="roomwire"'),
+        ({"Authorization": "Basic YTpi"}, "token_missing", 'Bearer realm="roomwire"'),
+        ({"Authorization": "Bearer "}, "token_missing", 'Bearer realm="roomwire"'),
+        ({"Authorization": "Bearer no"}, "token_invalid", 'Bearer realm="roomwire", error="invalid_token"'),
     ],
 )
 async def test_who_is_not_known_gets_401_with_a_challenge(
