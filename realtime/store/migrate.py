@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from realtime.errors import Unavailable
-from realtime.store import epoch
+from realtime.store import epoch, indexes
 from realtime.store.connecting import Connector, check
 from realtime.store.sqlstate import Meaning, meaning
 from realtime.store.starting import CannotStart, reason
@@ -185,9 +185,12 @@ async def _run(connection: Connection, name: str, sql: str, checksum: str | None
         try:
             if _ALONE.search(sql):
                 await connection.execute("SET lock_timeout = 0")  # it waits for everybody, and nobody for it
-                await connection.execute(sql)
+                if (index := indexes.parse(sql)) is None:
+                    await connection.execute(sql)
+                    sql = ""
+                else:
+                    sql = await indexes.build(connection, index)
                 await connection.execute(f"SET lock_timeout = {int(LOCK_S * 1000)}")
-                sql = ""
             async with connection.transaction():
                 if sql:
                     await connection.execute(sql)
