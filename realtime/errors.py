@@ -240,6 +240,11 @@ class TooManyEdits(RealtimeError):
     default = "This message was edited as often as a message may be. Delete it, or send another."
 
 
+class CursorReset(RealtimeError):
+    code, status = "cursor_reset", 410
+    default = "This cursor is of a history that a restore replaced. Start without a cursor, and read everything anew."
+
+
 class ClientIdConflict(RealtimeError):
     code, status = "client_id_conflict", 409
     default = "This client_id was used in this room for another kind of request. Use a new one for every request."

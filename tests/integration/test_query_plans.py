@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Engines
 
-LARGE = {"users", "sessions", "rooms", "members", "events", "presence"}
+LARGE = {"users", "sessions", "rooms", "members", "events", "presence", "departures"}
 FILL = """
 INSERT INTO users (id, username, username_key, display_name, password_hash)
 SELECT gen_random_uuid(), 'User' || n, 'user' || n, 'User ' || n, 'x' FROM generate_series(1, 20000) n;
@@ -40,6 +40,7 @@ INSERT INTO members (room, user_id, role)
 SELECT r.id, u.id, 'member' FROM (SELECT id, row_number() OVER () AS n FROM rooms) r
 JOIN (SELECT id, row_number() OVER () AS n FROM users) u ON u.n % 2500 = r.n % 2500
 ON CONFLICT DO NOTHING;
+INSERT INTO departures (user_id, room) SELECT u.id, gen_random_uuid() FROM users u, generate_series(1, 2);
 INSERT INTO events (room, seq, kind, actor, at, client_id, body)
 SELECT r.id, s, CASE WHEN s % 5 = 0 THEN 'member.joined' ELSE 'message.created' END,
        (SELECT id FROM users ORDER BY id LIMIT 1), now(), 'c' || s, 'text'
@@ -65,6 +66,8 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
         "events.missing": [[room] * 3, [0, 10, 39], 100, 5000, 1 << 20],
         "events.messages_before": [room, 30, 51, 1 << 19],
         "events.messages_after": [room, 10, 51, 1 << 19],
+        "changes.now": [],
+        "changes.since": [facts.stranger, facts.snapshot, 1000],
         "presence.read": [[user, facts.stranger]],
         "presence.changed_since": [60.0, 10_000],
         "presence.choose": [user, "dnd", "busy", 60.0],
@@ -164,7 +167,8 @@ async def filled(filled_database: str) -> AsyncIterator[tuple[asyncpg.Connection
     connection = await asyncpg.connect(filled_database)
     try:
         row = await connection.fetchrow(
-            """SELECT m.room, m.user_id AS user, gen_random_uuid() AS new, (SELECT id FROM sessions LIMIT 1) AS session,
+            """SELECT m.room, m.user_id AS user, gen_random_uuid() AS new,
+                      pg_current_snapshot()::text AS snapshot, (SELECT id FROM sessions LIMIT 1) AS session,
                       (SELECT id FROM users u WHERE NOT EXISTS (SELECT FROM members x WHERE x.room = m.room AND x.user_id = u.id)
                        LIMIT 1) AS stranger
                FROM members m JOIN rooms r ON r.id = m.room WHERE r.kind = 'private' AND m.role = 'owner' LIMIT 1"""
