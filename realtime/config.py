@@ -27,6 +27,15 @@ UNSENT_BYTES = 1 << 19
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^/?#@]*)([^?#]*)", re.DOTALL)
 """Scheme, user and password, hosts (a cluster has several), path. Up to the last @, so that no part of a password is shown."""
 
+_PARSED = (
+    ("trusted_proxies", "proxies"),
+    ("metrics_networks", "scrapers"),
+    ("cors_origins", "origins"),
+    ("outbound_networks", "reachable"),
+    ("outbound_ports", "outbound_port_numbers"),
+)
+"""Settings that are a list, and the properties that read them."""
+
 
 class ConfigError(Exception):
     """A setting is wrong; the text is one sentence that says which and what it may be."""
@@ -149,6 +158,16 @@ class Config:
     trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
     metrics_networks: str = _setting("", "networks that may read /metrics without a token, joined by commas; empty: none", "CIDR")
     metrics_token: str = _setting("", "bearer token that may read /metrics from anywhere; empty: none", secret=True)
+    outbound_networks: str = _setting(
+        "", "networks of your own that URLs named by others (webhooks, key sets, links) may lead to, joined by commas; "
+        "public addresses always may, one that hands out credentials only if it stands here alone", "CIDR",
+    )  # fmt: skip
+    outbound_ports: str = _setting("80,443", "ports that such URLs may have, joined by commas")
+    outbound_proxy: str = _setting(
+        "", "HTTP proxy for such requests, which then decides where names may lead; empty: none, whatever the environment says",
+        "URL", secret=True,
+    )  # fmt: skip
+    outbound_requests: int = _setting(64, "such requests at once; 4 of them to one host", at_least=1, at_most=1000)
     drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1, at_most=3600)
     log_level: str = _setting("info", "how much is logged", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting("auto", "console, json, or auto: console on a terminal", choices=("auto", "console", "json"))
@@ -168,6 +187,14 @@ class Config:
     @property
     def scrapers(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in _list(self.metrics_networks))
+
+    @property
+    def reachable(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(text) for text in _list(self.outbound_networks))
+
+    @property
+    def outbound_port_numbers(self) -> frozenset[int]:
+        return frozenset(map(_port, _list(self.outbound_ports)))
 
 
 def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
@@ -202,7 +229,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Con
     if "statement_timeout_ms" in values:  # the other's default follows
         values.setdefault("lock_timeout_ms", min(values["statement_timeout_ms"], fields["lock_timeout_ms"].default))
     config = Config(**values)
-    for name, property_ in (("trusted_proxies", "proxies"), ("metrics_networks", "scrapers"), ("cors_origins", "origins")):
+    for name, property_ in _PARSED:
         try:
             getattr(config, property_)  # parsed here, so that a wrong one stops the start
         except ValueError as error:
@@ -229,6 +256,12 @@ def describe(config: Config) -> Iterator[tuple[str, str, str, str, str]]:
         if one.metadata["secret"]:
             value = _hide(value)
         yield PREFIX + one.name.upper(), one.metadata["meaning"], one.metadata["unit"], str(one.default), value
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise ValueError(f"{text!r} is no TCP port")
+    return int(text)
 
 
 def data_path(config: Config) -> pathlib.Path:

@@ -20,6 +20,7 @@ _REDIS_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
 _CLAIM = re.compile(r"[!-~]{1,256}").fullmatch
 _TOKEN = re.compile(r"[!-~]+").fullmatch  # what stands behind `Bearer ` in a header
 _SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9._~-]+").fullmatch
+_PROXY = re.compile(r"http://[^/?#\s]+/?").fullmatch
 _OWN_PATHS = {"api", "assets", "healthz", "metrics", "readyz", "socket.io"}
 _DATABASE_SCHEMES = ("postgresql://", "postgres://")
 
@@ -29,6 +30,7 @@ def faults(config: Config) -> Iterator[str]:
     yield from _alone(config)
     yield from _networks("ROOMWIRE_TRUSTED_PROXIES", config.proxies)
     yield from _networks("ROOMWIRE_METRICS_NETWORKS", config.scrapers)
+    yield from _networks("ROOMWIRE_OUTBOUND_NETWORKS", config.reachable)
     yield from _together(config)
 
 
@@ -52,6 +54,10 @@ def _alone(config: Config) -> Iterator[str]:
         yield f"ROOMWIRE_METRICS_TOKEN is at least {TOKEN_CHARS} characters long; `openssl rand -hex 32` makes one."
     elif config.metrics_token and not _TOKEN(config.metrics_token):
         yield "ROOMWIRE_METRICS_TOKEN is ASCII without blanks, or no header could carry it; `openssl rand -hex 32` makes one."
+    if not config.outbound_port_numbers:
+        yield "ROOMWIRE_OUTBOUND_PORTS names at least one port, such as 443."
+    if config.outbound_proxy and not _PROXY(config.outbound_proxy):
+        yield "ROOMWIRE_OUTBOUND_PROXY is a URL such as http://proxy.example.org:3128."
     if config.base_path and not _is_base_path(config.base_path):
         yield "ROOMWIRE_BASE_PATH is a path such as /chat, of letters, digits and ._~-, and none of our own paths."
 

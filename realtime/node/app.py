@@ -49,6 +49,8 @@ from realtime.log.writer import Writer
 from realtime.model import uuid7
 from realtime.node.nodes import Nodes
 from realtime.node.status import SAMPLE_S, Board, Reading
+from realtime.outbound.client import Outbound
+from realtime.outbound.urls import Rules
 from realtime.presence.lease import Lease
 from realtime.presence.service import Presence
 from realtime.presence.store import PresenceStore
@@ -151,6 +153,12 @@ class Node:
             time.time,
             config.presence_room_members,
             self.loops,
+        )
+        self.outbound = Outbound(
+            Rules(config.reachable, config.outbound_port_numbers),
+            config.outbound_requests,
+            proxy=config.outbound_proxy,
+            observed=metrics.asked,
         )
         codec = EventCodec(event_frame, event_of)
         self.feeds = Feeds(
@@ -297,6 +305,7 @@ class Node:
         metrics.read(metrics.bus_waiting, lambda: self.bus.waiting)
         metrics.read(metrics.bus_unheard, lambda: self.bus.unheard)
         metrics.read(metrics.bus_silent, lambda: self.bus.silent_nodes)
+        metrics.read(metrics.outbound_busy, lambda: self.outbound.busy)
         metrics.read(metrics.tasks_in_trouble, lambda: len(self.loops.troubles()))
         metrics.read_each(
             metrics.sessions,
@@ -316,6 +325,7 @@ class Node:
             for part in (self.database, self.accounts, self.bus, self.presence):  # the bus seals with the accounts' keys
                 await part.open()
                 stack.push_async_callback(part.close)
+            stack.push_async_callback(self.outbound.close)
             await self.feeds.look()
             self.feeds.open()
             stack.push_async_callback(self.feeds.close)

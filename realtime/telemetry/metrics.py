@@ -98,6 +98,14 @@ class Metrics:
         )  # fmt: skip
         self.database_connections = self._gauge("database_connections", "Connections to PostgreSQL.", ["state"])
 
+        # Others' servers
+        self.outbound_requests = self._counter(
+            "outbound_requests", "Requests to URLs that others named, by purpose and outcome: ok or why there is no answer.",
+            ["purpose", "outcome"],
+        )  # fmt: skip
+        self.outbound_seconds = self._histogram("outbound_seconds", "Time of such requests.", _SLOW_S, ["purpose"])
+        self.outbound_busy = self._gauge("outbound_busy", "Such requests that are being made.")
+
         # The process
         self.loop_lag = self._histogram("loop_lag_seconds", "How late the event loop runs.", _FAST_S)
         self.task_failures = self._counter(
@@ -163,6 +171,10 @@ class Metrics:
     def requested(self, event: str, outcome: str, seconds: float) -> None:
         self.requests.add((event, outcome))
         self.request_seconds.observe(event, seconds)
+
+    def asked(self, purpose: str, outcome: str, seconds: float) -> None:
+        self.outbound_requests.labels(purpose, outcome).inc()
+        self.outbound_seconds.labels(purpose).observe(seconds)
 
     def observed(self, method: str, route: str, status: int, seconds: float) -> None:
         self.http.labels(method, route, str(status)).observe(seconds)

@@ -73,6 +73,13 @@ def test_the_hosts_of_a_cluster_are_shown() -> None:
         ("ROOMWIRE_TOKEN_AUDIENCE", "a b", "ROOMWIRE_TOKEN_AUDIENCE is 1 to 256 characters"),
         ("ROOMWIRE_METRICS_TOKEN", "0123456789abcdef ", "ROOMWIRE_METRICS_TOKEN is ASCII without blanks"),
         ("ROOMWIRE_TRUSTED_PROXIES", "::ffff:10.0.0.0/104", "ROOMWIRE_TRUSTED_PROXIES: ::ffff:"),
+        ("ROOMWIRE_OUTBOUND_NETWORKS", "10.0.0.0/40", "ROOMWIRE_OUTBOUND_NETWORKS: '10.0.0.0/40' does not appear to be"),
+        ("ROOMWIRE_OUTBOUND_NETWORKS", "::ffff:10.0.0.0/104", "ROOMWIRE_OUTBOUND_NETWORKS: ::ffff:"),
+        ("ROOMWIRE_OUTBOUND_PORTS", "80,https", "ROOMWIRE_OUTBOUND_PORTS: 'https' is no TCP port."),
+        ("ROOMWIRE_OUTBOUND_PORTS", "65536", "ROOMWIRE_OUTBOUND_PORTS: '65536' is no TCP port."),
+        ("ROOMWIRE_OUTBOUND_PORTS", "", "ROOMWIRE_OUTBOUND_PORTS names at least one port, such as 443."),
+        ("ROOMWIRE_OUTBOUND_PROXY", "socks5://me:s3cret@proxy", "ROOMWIRE_OUTBOUND_PROXY is a URL such as http://proxy"),
+        ("ROOMWIRE_OUTBOUND_PROXY", "http://", "ROOMWIRE_OUTBOUND_PROXY is a URL such as http://proxy"),
         ("ROOMWIRE_TRUSTED_PROXIES", "10.0.0.1/8", "ROOMWIRE_TRUSTED_PROXIES: 10.0.0.1/8 has host bits set."),
         (
             "ROOMWIRE_MIGRATE_DATABASE_URL",
