@@ -622,6 +622,9 @@ async def test_one_host_is_asked_by_few_at_once_and_holds_up_no_other(door: Door
     door.site.answers["/held"] = held
     slow = [asyncio.ensure_future(door.outbound.request(TERMS, door.url("/held"))) for _ in range(2 * PER_HOST)]
     assert (await door.outbound.request(TERMS, door.url("/", "other.test"))).body == b"hello"
+    async with asyncio.timeout(PATIENT_S):
+        while now < PER_HOST:
+            await asyncio.sleep(0.001)
     release.set()
     assert [one.body for one in await asyncio.gather(*slow)] == [b"late"] * 2 * PER_HOST
     assert most == PER_HOST
