@@ -92,9 +92,9 @@ class Budgets:
                 self._buckets[budget].give_back(user)
                 raise
 
-    def give_back(self, budget: Budget, user: UserId) -> None:
-        """Undo the last charge: nothing was written."""
-        self._buckets[budget].give_back(user)
+    def give_back(self, budget: Budget, user: UserId, tokens: int = 1) -> None:
+        """Undo the last charge of so many tokens: nothing was written."""
+        self._buckets[budget].give_back(user, tokens)
 
     def admit_send(self, user: UserId, body: str | None) -> None:
         """Take a message, an edit or a deletion from a user's budgets.

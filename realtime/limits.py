@@ -122,10 +122,10 @@ class Buckets:
             self._full_s.popitem(last=False)
         return max(0.0, full_s - now_s - self._tolerance_s)
 
-    def give_back(self, key: Hashable) -> None:
+    def give_back(self, key: Hashable, tokens: int = 1) -> None:
         """Undo the last `take` of a key; one that is not remembered any more has all that it may have."""
         if key in self._full_s:
-            self._full_s[key] -= self._interval_s
+            self._full_s[key] -= tokens * self._interval_s
 
     def forget(self, key: Hashable) -> None:
         """Give a key its full burst back."""

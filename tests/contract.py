@@ -13,9 +13,10 @@ from typing import Any
 import jsonschema
 import msgspec
 
+from realtime.node.operations import OPERATIONS
 from realtime.surface.rest import asyncapi, openapi
 
-_REST = msgspec.to_builtins(openapi.document())
+_REST = msgspec.to_builtins(openapi.document(OPERATIONS))
 _SOCKET = msgspec.to_builtins(asyncapi.document())
 seen: Counter[str] = Counter()
 """What was checked: operation and status, event names, acks."""

@@ -48,6 +48,7 @@ from realtime.log.store import NO_APPEND, EventStore
 from realtime.log.writer import Writer
 from realtime.model import uuid7
 from realtime.node.nodes import Nodes
+from realtime.node.operations import served
 from realtime.node.status import SAMPLE_S, Board, Reading
 from realtime.outbound.client import Outbound
 from realtime.outbound.urls import Rules
@@ -61,10 +62,11 @@ from realtime.rooms.service import Rooms
 from realtime.rooms.store import Quotas, RoomStore
 from realtime.store import migrate
 from realtime.store.pool import Database
+from realtime.surface.door import Door
 from realtime.surface.rest import problems
-from realtime.surface.rest.app import mount
+from realtime.surface.rest.app import Settings as RestSettings
+from realtime.surface.rest.app import Watch, mount
 from realtime.surface.rest.operations import USER
-from realtime.surface.rest.ports import Services
 from realtime.surface.rest.probes import Readers
 from realtime.surface.socket.dispatch import Dispatch, room_added
 from realtime.surface.socket.hub import Hub
@@ -271,28 +273,30 @@ class Node:
         self.gate = Gate(address, per_address, config.unread_limit_bytes, problems.answer, lambda request: request.get(USER))
         self.web = web.Application(middlewares=[self.gate.middleware()])
         self.web.add_routes(self.siblings.routes(self.gateway.engine.config.paths) if self.siblings else self.gateway.routes())
-        services = Services(
-            accounts=self.accounts,
-            administration=self.administration,
-            people=People(PeopleStore(self.database)),
-            presence=self.presence,
-            rooms=self.rooms,
-            users=users,
-            health=self._health,
-            metrics=self._metrics_page,
-            status=self.board.view,
-            budgets=self.budgets,
-            observe=metrics.observed,
-        )
+        services = {
+            "accounts": self.accounts,
+            "users": users,
+            "presence": self.presence,
+            "people": People(PeopleStore(self.database)),
+            "rooms": self.rooms,
+            "writer": self.writer,
+            "history": self.rooms,
+            "board": self.board,
+            "administration": self.administration,
+        }
         mount(
             self.web,
-            services,
-            cors_origins=config.origins,
-            trusted=config.proxies,
-            readers=Readers(config.scrapers, config.metrics_token, config.proxies),
-            max_body_bytes=config.max_packet_bytes,
-            static=_WEB,
-            base_path=config.base_path,
+            served(services),
+            Door(self.accounts.authenticate, self.administration.require, self.budgets),
+            Watch(self._health, self._metrics_page, metrics.observed),
+            RestSettings(
+                cors_origins=config.origins,
+                trusted=config.proxies,
+                readers=Readers(config.scrapers, config.metrics_token, config.proxies),
+                max_body_bytes=config.max_packet_bytes,
+                static=_WEB,
+                base_path=config.base_path,
+            ),
         )
         metrics.built(migrate.files()[-1][0].removesuffix(".sql"))
         metrics.read(metrics.connections, lambda: len(self.hub))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from realtime.log.feeds import Feeds
     from realtime.log.store import EventStore
     from realtime.rooms.store import LockedRoom, Quotas, RoomStore, Willing
+    from realtime.wire.rest import ListMessages
 
 
 PAGE_BYTES = 1 << 19
@@ -325,47 +325,18 @@ class Rooms:
             raise errors.InvalidRequest("A message has some text.", field="$.body")
         self._writer.submit(Append(_room_id(room), user, kind, client_id, target, body, done))
 
-    async def send(self, user: UserId, room: str, client_id: str, body: str) -> Committed:
-        """Write a message; returns after the commit."""
-        return await self._append(user, room, EventKind.MESSAGE_CREATED, client_id, None, body)
-
-    async def edit(self, user: UserId, room: str, seq: int, body: str, client_id: str | None) -> Committed:
-        """Replace a message's text; returns after the commit."""
-        return await self._append(user, room, EventKind.MESSAGE_EDITED, client_id, seq, body)
-
-    async def delete(self, user: UserId, room: str, seq: int, client_id: str | None) -> Committed:
-        """Erase a message's text; returns after the commit."""
-        return await self._append(user, room, EventKind.MESSAGE_DELETED, client_id, seq, None)
-
-    async def _append(
-        self, user: UserId, room: str, kind: EventKind, client_id: str | None, target: int | None, body: str | None
-    ) -> Committed:
-        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-
-        def done(result: Committed | errors.RealtimeError) -> None:
-            if future.done():
-                return  # the caller went away; the commit stands
-            if isinstance(result, Committed):
-                future.set_result(result)
-            else:
-                future.set_exception(result)
-
-        self.append(user, room, kind, client_id, target, body, done)
-        return await future
-
     # -- history ----------------------------------------------------------------------------------
 
-    async def messages(
-        self, user: UserId, room: str, before: int | None, after: int | None, around: int | None, limit: int
-    ) -> MessagePage:
+    async def messages(self, user: UserId, request: ListMessages) -> MessagePage:
         """Read created messages as they are now, ascending. None of the three positions: the latest.
 
         Raises:
             InvalidRequest: more than one position.
         """
+        before, after, around, limit = request.before, request.after, request.around, request.limit
         if sum(position is not None for position in (before, after, around)) > 1:
             raise errors.InvalidRequest("Give one of before, after and around.")
-        found = await self._readable(user, room)
+        found = await self._readable(user, request.room)
         if after is not None:
             newer = await self._log.messages_after(found.id, after, limit, PAGE_BYTES)
             first = newer.events[0].seq if newer.events else MAX_SEQ

@@ -1,4 +1,4 @@
-"""The REST surface: bodies, queries and answers. `surface/rest/` binds them to paths; OpenAPI is generated from both."""
+"""The REST surface: bodies, queries and answers. `operations` binds them to paths."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from realtime.wire.types import (
     Answer,
     Ban,
     Block,
-    Body,
-    ClientId,
     DisplayName,
     GivenPassword,
     Id,
@@ -28,12 +26,12 @@ from realtime.wire.types import (
     Room,
     RoomId,
     RoomName,
+    SessionId,
     Since,
     Time,
     User,
     UserId,
     Username,
-    Written,
 )
 
 MAX_SEQ = 2**53 - 1  # what every client's numbers hold exactly (RFC 7493 §2.2)
@@ -101,6 +99,12 @@ class Sessions(Answer):
     sessions: list[Session]
 
 
+class SessionRef(Request):
+    """One of one's own sign-ins by its id."""
+
+    session: SessionId
+
+
 class ChoosePresence(PresenceChoice):
     """Choose what others see of you, on all devices. What is left out stays."""
 
@@ -132,6 +136,7 @@ class Accounts(Answer):
 class ChangeAccount(Request):
     """What is left out stays. Disabling ends all sessions, and nobody can sign in any more."""
 
+    user: UserId
     admin: bool | None = None
     disabled: bool | None = None
 
@@ -165,15 +170,24 @@ class Rooms(Answer):
 
 
 class AddMember(Request):
+    room: RoomId
     user: UserId
     role: model.Role = model.Role.MEMBER
 
 
 class ChangeMember(Request):
+    room: RoomId
+    user: UserId
     role: model.Role
 
 
 class ListMembers(Request):
+    room: RoomId
+    after: UserId | None = None
+    limit: PageLimit = MAX_PAGE
+
+
+class ListBlocks(Request):
     after: UserId | None = None
     limit: PageLimit = MAX_PAGE
 
@@ -220,20 +234,6 @@ class Users(Answer):
     users: list[User]
 
 
-class SendMessage(Written):
-    client_id: ClientId
-    body: Body
-
-
-class EditMessage(Written):
-    body: Body
-    client_id: ClientId | None = None
-
-
-class DeleteMessage(Written):
-    client_id: ClientId | None = None
-
-
 class Sent(Answer):
     """The event is committed with this `seq`. `duplicate`: it was there before (then the status is 200)."""
 
@@ -247,6 +247,7 @@ class Sent(Answer):
 class ListMessages(Request):
     """At most one of `before`, `after`, `around` (each a seq); none means the latest."""
 
+    room: RoomId
     before: Annotated[int, Meta(ge=1, le=MAX_SEQ, description="Only messages before this seq.")] | None = None
     after: Annotated[int, Meta(ge=0, le=MAX_SEQ, description="Only messages after this seq.")] | None = None
     around: Annotated[int, Meta(ge=1, le=MAX_SEQ, description="Messages on both sides of this seq, and its own.")] | None = None
@@ -276,6 +277,7 @@ class Messages(Answer):
 
 
 class ListEvents(Request):
+    room: RoomId
     since: Since = 0
     limit: PageLimit = DEFAULT_PAGE
 

@@ -23,6 +23,7 @@ from realtime.wire.types import (
     Request,
     Room,
     RoomId,
+    RoomRef,
     Seq,
     SignalKind,
     Since,
@@ -51,12 +52,6 @@ class RoomSince(Request):
     epoch: Epoch | None = None
 
 
-class RoomRef(Request):
-    """A room by its id."""
-
-    room: RoomId
-
-
 class RoomSubscribe(Request):
     """Receive the live events of rooms, and what was missed since `since`.
 
@@ -74,7 +69,7 @@ class RoomUnsubscribe(Request):
 
 
 class MessageSend(Written):
-    """Write a message. The ack comes after PostgreSQL committed it."""
+    """Write a message. The answer comes after PostgreSQL committed it."""
 
     room: RoomId
     client_id: ClientId

@@ -45,6 +45,7 @@ type_id = Annotated[str, Meta(min_length=1, max_length=64, **_by(text.any_text, 
 Token = Annotated[str, Meta(min_length=1, max_length=4096, **_by(text.any_text))]
 RoomId = type_id
 UserId = type_id
+SessionId = type_id
 ClientId = Annotated[
     str,
     Meta(
@@ -174,6 +175,29 @@ class Written(Request):
                 text.body(body)
             except ValueError as error:
                 raise ValueError(f"{error} - at `$.body`") from error
+
+
+class Empty(Request):
+    """A request that has nothing to say."""
+
+
+class RoomRef(Request):
+    """A room by its id."""
+
+    room: RoomId
+
+
+class UserRef(Request):
+    """A user by their id."""
+
+    user: UserId
+
+
+class MemberRef(Request):
+    """A user in a room."""
+
+    room: RoomId
+    user: UserId
 
 
 class PresenceChoice(Request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,12 +11,12 @@ from realtime.budgets import COUNTED_ELSEWHERE, Budget, Budgets
 from realtime.config import Config
 from realtime.model import UserId
 from realtime.node.app import budgets
+from realtime.node.operations import OPERATIONS
 from realtime.surface.rest.problems import errors_of
-from realtime.surface.rest.routes import ROUTES
 from realtime.wire.socket import REQUESTS
 
 if TYPE_CHECKING:
-    from realtime.surface.rest.route import Route
+    from realtime.operations import Row
 
 ANN, BOB = UserId("a"), UserId("b")
 SOCKET: dict[str, Budget | None] = {
@@ -51,11 +51,12 @@ def made(clock: Clock) -> Budgets:
     return found
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_every_route_that_writes_has_a_budget_and_says_that_it_refuses(route: Route[Any, Any]) -> None:
-    assert (route.budget is not None) is (route.method != "GET")
-    if route.budget is not None:
-        assert errors.RateLimited in errors_of(route)
+@pytest.mark.parametrize("row", [row for row in OPERATIONS if row.rest], ids=lambda row: row.name)
+def test_every_route_that_writes_has_a_budget_and_says_that_it_refuses(row: Row) -> None:
+    assert row.rest is not None
+    assert (row.budget is not None) is (row.rest.method != "GET")
+    if row.budget is not None:
+        assert errors.RateLimited in errors_of(row)
 
 
 def test_every_request_of_the_socket_is_told_what_it_counts_against() -> None:

@@ -12,17 +12,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from realtime.errors import InvalidRequest, PayloadTooLarge, TokenInvalid, TokenMissing, UnsupportedMediaType
 from realtime.wire.decode import decode, invalid
-from realtime.wire.types import Request
+from realtime.wire.types import Empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BODY_TIMEOUT_S = 20.0
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})\Z")
-
-
-class NoBody(Request, frozen=True):
-    """A request that has nothing to say; `{}` is taken too."""
 
 
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:
@@ -71,7 +67,7 @@ def body_decoder(struct: type[Any] | None, *, optional: bool) -> Callable[[bytes
         struct: The struct of the body; None for a route without one.
         optional: An absent body counts as `{}`.
     """
-    decoder = msgspec.json.Decoder(struct or NoBody).decode
+    decoder = msgspec.json.Decoder(struct or Empty).decode
     may_be_absent = optional or struct is None
 
     def read(raw: bytes) -> Any:
@@ -86,7 +82,7 @@ def query_decoder(struct: type[Any] | None) -> Callable[[web.Request], Any]:
     Args:
         struct: The struct of the parameters; None for a route without any.
     """
-    info = msgspec.inspect.type_info(struct or NoBody)
+    info = msgspec.inspect.type_info(struct or Empty)
     assert isinstance(info, msgspec.inspect.StructType)
     integers = {one.encode_name for one in info.fields if _is_integer(one.type)}
 
@@ -102,7 +98,7 @@ def query_decoder(struct: type[Any] | None) -> Callable[[web.Request], Any]:
             else:
                 found[name] = text
         try:
-            return msgspec.convert(found, struct or NoBody)
+            return msgspec.convert(found, struct or Empty)
         except msgspec.ValidationError as error:
             raise invalid(error) from error
 

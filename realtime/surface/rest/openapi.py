@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the route table and the structs of the contract. Pure."""
+"""The OpenAPI 3.1 document, made from the table of operations and their structs. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from realtime import __version__, errors
+from realtime.operations import Auth
 from realtime.surface.rest import problems, schemas
-from realtime.surface.rest.route import Auth
-from realtime.surface.rest.routes import ROUTES
+from realtime.surface.rest.shape import PREFIX, shape
 from realtime.wire import rest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from realtime.errors import RealtimeError
-    from realtime.surface.rest.route import Route
+    from realtime.operations import Rest, Row
 
 TAGS = {
     "Accounts": "Register, sign in and out. An access token lives for minutes and is checked without the database; a "
@@ -44,15 +46,20 @@ _PATH: dict[str, tuple[str, schemas.Schema]] = {
 _STATUS_MEANING = {200: "Done.", 201: "Made.", 204: "Done; there is nothing to say."}
 
 
-def document() -> dict[str, Any]:
-    """Return the document."""
-    structs: list[type[msgspec.Struct]] = [rest.Problem, rest.Health, *(one for route in ROUTES for one in _structs(route))]
-    found = schemas.components(structs)
-    queries = {route.query.__name__ for route in ROUTES if route.query is not None}
-    refused = {kind for route in ROUTES for kind in problems.errors_of(route)}
+def document(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        rows: All operations; those that are not asked for over REST are passed over.
+    """
+    rows = [row for row in rows if row.rest is not None]
+    found = schemas.components([rest.Problem, rest.Health, *(one for row in rows for one in _structs(row))])
+    queries = {query.__name__ for row in rows if (query := shape(row).query) is not None}
+    refused = {kind for row in rows for kind in problems.errors_of(row)}
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, found)
+    for row in rows:
+        assert row.rest is not None
+        paths.setdefault(PREFIX + row.rest.path, {})[row.rest.method.lower()] = _operation(row, row.rest, found)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Roomwire", "version": __version__, "description": ABOUT},
@@ -78,40 +85,44 @@ def document() -> dict[str, Any]:
     }
 
 
-def _structs(route: Route[Any, Any]) -> list[type[msgspec.Struct]]:
-    answers = [one for one in route.answers.values() if one is not None]
-    return [*(one for one in (route.body, route.query) if one is not None), *answers]
+def _structs(row: Row) -> list[type[msgspec.Struct]]:
+    assert row.rest is not None
+    parts = shape(row)
+    return [one for one in (parts.body, parts.query, *row.rest.answers.values()) if one is not None]
 
 
-def _operation(route: Route[Any, Any], found: dict[str, schemas.Schema]) -> dict[str, Any]:
-    operation: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
-    about = found[route.query.__name__].get("description") if route.query is not None else None
-    if about:
-        operation["description"] = about
-    parameters = _path_parameters(route.path)
-    if route.query is not None:
-        parameters += _query_parameters(found[route.query.__name__])
+def _operation(row: Row, route: Rest[Any, Any], found: dict[str, schemas.Schema]) -> dict[str, Any]:
+    operation: dict[str, Any] = {"operationId": row.name, "tags": [route.tag], "summary": row.summary}
+    parts = shape(row)
+    query = None if parts.query is None else found[parts.query.__name__]
+    if query and query.get("description"):
+        operation["description"] = query["description"]
+    parameters = [_path_parameter(row, name) for name in parts.path]
+    if query is not None:
+        parameters += _query_parameters(query)
     if parameters:
         operation["parameters"] = parameters
-    if route.body is not None:
-        content = {"application/json": {"schema": schemas.reference(route.body)}}
+    if parts.body is not None:
+        content = {"application/json": {"schema": schemas.reference(parts.body)}}
         operation["requestBody"] = {"required": not route.body_optional, "content": content}
-    operation["responses"] = {**_answers(route), **_refusals(route)}
+    operation["responses"] = {**_answers(row, route), **_refusals(row)}
     needed: dict[Auth, list[dict[str, list[str]]]] = {
         Auth.REQUIRED: [{"bearer": []}],
         Auth.OPTIONAL: [{"bearer": []}, {}],
         Auth.NONE: [],
         Auth.ADMIN: [{"bearer": []}],
     }
-    operation["security"] = needed[route.auth]
+    operation["security"] = needed[row.auth]
     return operation
 
 
-def _path_parameters(path: str) -> list[dict[str, Any]]:
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return [
-        {"name": name, "in": "path", "required": True, "description": _PATH[name][0], "schema": _PATH[name][1]} for name in names
-    ]
+def _path_parameter(row: Row, name: str) -> dict[str, Any]:
+    if name in _PATH:
+        description, schema = _PATH[name]
+        return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
+    own = dict(msgspec.json.schema_components([row.request])[1][row.request.__name__]["properties"][name])
+    about = {"description": own.pop("description")} if "description" in own else {}
+    return {"name": name, "in": "path", "required": True, **about, "schema": own}
 
 
 def _query_parameters(schema: schemas.Schema) -> list[dict[str, Any]]:
@@ -126,7 +137,7 @@ def _query_parameters(schema: schemas.Schema) -> list[dict[str, Any]]:
     return parameters
 
 
-def _answers(route: Route[Any, Any]) -> dict[str, Any]:
+def _answers(row: Row, route: Rest[Any, Any]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, struct in sorted(route.answers.items()):
         answer: dict[str, Any] = {"description": _STATUS_MEANING[status]}
@@ -134,15 +145,15 @@ def _answers(route: Route[Any, Any]) -> dict[str, Any]:
             answer["description"] = "It was there already; this is what it is."
         if struct is not None:
             answer["content"] = {"application/json": {"schema": schemas.reference(struct)}}
-        if route.name == "create_room":
+        if row.name == "create_room":
             answer["headers"] = {"Location": {"description": "The room's address.", "schema": {"type": "string"}}}
         answers[str(status)] = answer
     return answers
 
 
-def _refusals(route: Route[Any, Any]) -> dict[str, Any]:
+def _refusals(row: Row) -> dict[str, Any]:
     by_status: dict[int, list[type[RealtimeError]]] = {}
-    for kind in problems.errors_of(route):
+    for kind in problems.errors_of(row):
         by_status.setdefault(kind.status, []).append(kind)
     return {str(status): _refusal(status, kinds) for status, kinds in sorted(by_status.items())}
 

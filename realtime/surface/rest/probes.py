@@ -16,11 +16,10 @@ from realtime.address import client_address, was_forwarded, within
 from realtime.wire import rest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from realtime.address import Network
     from realtime.surface.rest.edge import Handler
-    from realtime.surface.rest.ports import Services
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +32,10 @@ async def healthz(request: web.Request) -> web.StreamResponse:
     return _health(rest.Health(status="ok"))
 
 
-def readyz(services: Services) -> Handler:
+def readyz(health: Callable[[], Awaitable[rest.Health]]) -> Handler:
     """Make the handler that tells whether this node can serve: 200, or 503 with what is wrong.
+
+    `health` is bounded to `READY_TIMEOUT_S`.
 
     `?exclude=bus` leaves a check out, for balancers that would otherwise take out all nodes at once.
     """
@@ -42,17 +43,17 @@ def readyz(services: Services) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                health = await services.health()
+                found = await health()
         except TimeoutError:
-            health = rest.Health(status="unready", checks={"node": f"no answer within {READY_TIMEOUT_S:g} s"})
+            found = rest.Health(status="unready", checks={"node": f"no answer within {READY_TIMEOUT_S:g} s"})
         except Exception:
             logger.exception("the health check failed")
-            health = rest.Health(status="unready", checks={"node": "the check failed; it has been logged"})
+            found = rest.Health(status="unready", checks={"node": "the check failed; it has been logged"})
         excluded = request.query.getall("exclude", [])
-        checks = {name: state for name, state in health.checks.items() if name not in excluded}
-        if len(checks) < len(health.checks):
-            health = rest.Health(status="ok" if all(state == "ok" for state in checks.values()) else "unready", checks=checks)
-        return _health(health)
+        checks = {name: state for name, state in found.checks.items() if name not in excluded}
+        if len(checks) < len(found.checks):
+            found = rest.Health(status="ok" if all(state == "ok" for state in checks.values()) else "unready", checks=checks)
+        return _health(found)
 
     return serve
 
@@ -91,12 +92,12 @@ class Readers:
         raise errors.Forbidden("Metrics need ROOMWIRE_METRICS_TOKEN as bearer token, or an address in ROOMWIRE_METRICS_NETWORKS.")
 
 
-def metrics(services: Services, readers: Readers) -> Handler:
-    """Make the handler of Prometheus' page."""
+def metrics(read: Callable[[], Awaitable[tuple[bytes, str]]], readers: Readers) -> Handler:
+    """Make the handler of Prometheus' page. `read` returns it and its content type."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
         readers.admit(request)
-        page, content_type = await services.metrics()
+        page, content_type = await read()
         return web.Response(body=page, headers={"Content-Type": content_type})
 
     return serve

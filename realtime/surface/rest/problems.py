@@ -1,21 +1,21 @@
-"""Refusals as `application/problem+json` (RFC 9457), and which of them a route may answer."""
+"""Refusals as `application/problem+json` (RFC 9457), and which of them an operation may answer."""
 
 from __future__ import annotations
 
 import http
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
 from realtime import errors
 from realtime.budgets import Budget
-from realtime.surface.rest.route import Auth
+from realtime.operations import Auth
 from realtime.wire import rest
 
 if TYPE_CHECKING:
     from realtime.errors import RealtimeError
-    from realtime.surface.rest.route import Route
+    from realtime.operations import Row
 
 CONTENT_TYPE = "application/problem+json"
 REALM = 'Bearer realm="roomwire"'
@@ -50,18 +50,19 @@ def answer(error: RealtimeError) -> web.Response:
     return response
 
 
-def errors_of(route: Route[Any, Any]) -> list[type[RealtimeError]]:
-    """List every refusal that a route may answer, in the order of the error tree."""
-    kinds: set[type[RealtimeError]] = {errors.Internal, errors.InvalidRequest, *route.errors}
+def errors_of(row: Row) -> list[type[RealtimeError]]:
+    """List every refusal that an operation may answer over REST, in the order of the error tree."""
+    assert row.rest is not None
+    kinds: set[type[RealtimeError]] = {errors.Internal, errors.InvalidRequest, *row.errors}
     kinds |= {errors.Overloaded, errors.Unavailable, errors.NotStorable, errors.Draining}
-    if route.method != "GET":
+    if row.rest.method != "GET":
         kinds |= {errors.InvalidJson, errors.PayloadTooLarge, errors.UnsupportedMediaType}
-    if route.auth is not Auth.NONE:
+    if row.auth is not Auth.NONE:
         kinds |= {errors.TokenMissing, errors.TokenInvalid, errors.TokenExpired, errors.SessionEnded}
-    if route.budget is not None:
+    if row.budget is not None:
         kinds.add(errors.RateLimited)
-    if route.budget in (Budget.MESSAGES, Budget.ROOMS, Budget.ADDS, Budget.JOINS):
+    if row.budget in (Budget.MESSAGES, Budget.ROOMS, Budget.ADDS, Budget.JOINS):
         kinds.add(errors.QuotaExceeded)
-    if route.auth is Auth.ADMIN:
+    if row.auth is Auth.ADMIN:
         kinds.add(errors.AdminOnly)
     return [kind for kind in errors.all_errors() if kind in kinds]

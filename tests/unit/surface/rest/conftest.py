@@ -7,14 +7,15 @@ import pathlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from realtime import errors
-from realtime.budgets import Budget
+from realtime.budgets import Budget, Budgets
+from realtime.log.writer import Append, Committed
 from realtime.model import (
     Account,
     Ban,
@@ -37,8 +38,10 @@ from realtime.model import (
     User,
     UserId,
 )
-from realtime.surface.rest.app import mount
-from realtime.surface.rest.ports import Services
+from realtime.node.operations import CAPABILITIES, served
+from realtime.operations import Served
+from realtime.surface.door import Door
+from realtime.surface.rest.app import Settings, Watch, mount
 from realtime.surface.rest.probes import Readers
 from realtime.wire import rest
 from realtime.wire.events import encode_event
@@ -67,13 +70,6 @@ class Tokens:
     access_token: str = "access"
     refresh_token: str = "refresh"
     expires_in: int = 900
-
-
-@dataclass
-class Done:
-    seq: int
-    at: datetime = AT
-    duplicate: bool = False
 
 
 @dataclass
@@ -240,22 +236,12 @@ class Fake:
         self._called("get_ban", actor, room_id, user)
         return Ban(BOB, ADA.id, AT)
 
-    async def send(self, user: UserId, room_id: str, client_id: str, body: str) -> Done:
-        self._called("send", user, room_id, client_id, body)
-        return Done(10, duplicate=self.duplicate)
+    def submit(self, append: Append) -> None:
+        self._called("submit", append.kind, append.actor, append.room, append.client_id, append.target, append.body)
+        append.done(Committed(10, AT, duplicate=self.duplicate))
 
-    async def edit(self, user: UserId, room_id: str, seq: int, body: str, client_id: str | None) -> Done:
-        self._called("edit", user, room_id, seq, body, client_id)
-        return Done(11)
-
-    async def delete(self, user: UserId, room_id: str, seq: int, client_id: str | None) -> Done:
-        self._called("delete", user, room_id, seq, client_id)
-        return Done(12)
-
-    async def messages(
-        self, user: UserId, room_id: str, before: int | None, after: int | None, around: int | None, limit: int
-    ) -> Page:
-        self._called("messages", user, room_id, before, after, around, limit)
+    async def messages(self, user: UserId, asked: rest.ListMessages) -> Page:
+        self._called("messages", user, asked.room, asked.before, asked.after, asked.around, asked.limit)
         return Page([message(8), message(9, edited_at=AT)])
 
     async def events(self, user: UserId, room_id: str, since: int, limit: int) -> Log:
@@ -313,8 +299,8 @@ class Fake:
     def charge(self, budget: Budget, user: UserId, room: str | None = None, tokens: int = 1) -> None:
         self.charged.append((budget, user, room, tokens))
 
-    def give_back(self, budget: Budget, user: UserId) -> None:
-        self.charged.append((budget, user, None, -1))
+    def give_back(self, budget: Budget, user: UserId, tokens: int = 1) -> None:
+        self.charged.append((budget, user, None, -tokens))
 
     def admit_send(self, user: UserId, body: str | None) -> None:
         self._called("admit_send", user)
@@ -326,23 +312,17 @@ class Fake:
     async def metrics(self) -> tuple[bytes, str]:
         return b"up 1\n", "text/plain; version=1.0.0; charset=utf-8"
 
-    def status(self) -> rest.ClusterStatus:
+    def view(self) -> rest.ClusterStatus:
         return rest.ClusterStatus(at="2026-01-02T03:04:05.678Z", node="n0", sample_s=5.0, nodes=[], closes=[])
 
-    def services(self) -> Services:
-        return Services(
-            accounts=self,
-            administration=self,
-            people=self,
-            presence=self,
-            rooms=self,
-            users=self,
-            health=self.health,
-            metrics=self.metrics,
-            status=self.status,
-            budgets=self,
-            observe=self.observe,
-        )
+    def served(self) -> tuple[Served, ...]:
+        return served(dict.fromkeys(CAPABILITIES, self))
+
+    def door(self) -> Door:
+        return Door(self.authenticate, self.require, cast("Budgets", self))
+
+    def watch(self) -> Watch:
+        return Watch(self.health, self.metrics, self.observe)
 
 
 Start: TypeAlias = Callable[..., Awaitable[Client]]
@@ -368,12 +348,12 @@ def start(aiohttp_client: Any, fake: Fake) -> Start:
     ) -> Client:
         app = web.Application()
         networks = [ipaddress.ip_network(one) for one in trusted]
-        services = fake.services()
         readers = Readers([ipaddress.ip_network(one) for one in scrapers], scrape_token, networks)
-        mount(
-            app, services, cors_origins=cors_origins, trusted=networks, readers=readers, max_body_bytes=MAX_BODY_BYTES,
+        settings = Settings(
+            cors_origins=cors_origins, trusted=networks, readers=readers, max_body_bytes=MAX_BODY_BYTES,
             static=static, base_path=base_path,
         )  # fmt: skip
+        mount(app, fake.served(), fake.door(), fake.watch(), settings)
         client: Client = await aiohttp_client(app)
         return client
 

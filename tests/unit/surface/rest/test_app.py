@@ -11,10 +11,10 @@ from aiohttp import web
 
 from realtime import errors
 from realtime.model import Choice, MayAdd, Role, RoomKind
-from realtime.surface.rest.app import mount
+from realtime.node.operations import OPERATIONS
+from realtime.operations import Auth
+from realtime.surface.rest.app import Settings, mount
 from realtime.surface.rest.probes import Readers
-from realtime.surface.rest.route import Auth
-from realtime.surface.rest.routes import ROUTES
 from realtime.wire import rest
 
 from .conftest import ADA, BOB, MAX_BODY_BYTES, ROOM, SESSION, TOKEN, Client, Fake
@@ -44,16 +44,22 @@ CALLS: list[tuple[str, str, Any, int, list[tuple[Any, ...]]]] = [
         f"rooms/{ROOM}/messages",
         {"client_id": "c", "body": "hi"},
         201,
-        [("admit_send", ADA.id), ("send", ADA.id, ROOM, "c", "hi")],
+        [("admit_send", ADA.id), ("submit", "message.created", ADA.id, ROOM, "c", None, "hi")],
     ),
     (
         "PATCH",
         f"rooms/{ROOM}/messages/5",
         {"body": "new"},
         200,
-        [("admit_send", ADA.id), ("edit", ADA.id, ROOM, 5, "new", None)],
+        [("admit_send", ADA.id), ("submit", "message.edited", ADA.id, ROOM, None, 5, "new")],
     ),
-    ("DELETE", f"rooms/{ROOM}/messages/5?client_id=d", None, 200, [("admit_send", ADA.id), ("delete", ADA.id, ROOM, 5, "d")]),
+    (
+        "DELETE",
+        f"rooms/{ROOM}/messages/5?client_id=d",
+        None,
+        200,
+        [("admit_send", ADA.id), ("submit", "message.deleted", ADA.id, ROOM, "d", 5, None)],
+    ),
     ("GET", f"rooms/{ROOM}/messages?before=9", None, 200, [("messages", ADA.id, ROOM, 9, None, None, 50)]),
     ("GET", f"rooms/{ROOM}/messages?after=0&limit=200", None, 200, [("messages", ADA.id, ROOM, None, 0, None, 200)]),
     ("GET", f"rooms/{ROOM}/events?since=6", None, 200, [("events", ADA.id, ROOM, 6, 50)]),
@@ -194,7 +200,7 @@ async def test_administration_is_for_administrators(
 
 
 async def test_every_route_under_admin_is_for_administrators() -> None:
-    assert {route.path.startswith(f"{V1}/admin/") == (route.auth is Auth.ADMIN) for route in ROUTES} == {True}
+    assert {row.rest.path.startswith("/admin/") == (row.auth is Auth.ADMIN) for row in OPERATIONS if row.rest} == {True}
 
 
 async def test_a_new_room_is_201_with_its_address_and_one_found_again_is_200(client: Client, fake: Fake) -> None:
@@ -280,7 +286,8 @@ async def test_the_socket_path_stays_with_whoever_routed_it(aiohttp_client: Any,
 
     app = web.Application()
     nobody = Readers((), "", ())
-    mount(app, fake.services(), cors_origins=(), trusted=(), readers=nobody, max_body_bytes=MAX_BODY_BYTES, static=None)
+    settings = Settings(cors_origins=(), trusted=(), readers=nobody, max_body_bytes=MAX_BODY_BYTES, static=None)
+    mount(app, fake.served(), fake.door(), fake.watch(), settings)
     app.router.add_get("/socket.io/", socket)
     client: Client = await aiohttp_client(app)
     answer = await client.get("/socket.io/?EIO=4&transport=polling")
@@ -295,5 +302,6 @@ async def test_limits_count_against_the_address_that_a_trusted_proxy_names(start
 
 
 def test_the_table_has_each_operation_once() -> None:
-    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
-    assert len({route.name for route in ROUTES}) == len(ROUTES)
+    routes = [(row.rest.method, row.rest.path) for row in OPERATIONS if row.rest]
+    assert len(set(routes)) == len(routes)
+    assert len({row.name for row in OPERATIONS}) == len(OPERATIONS)

@@ -11,15 +11,17 @@ import msgspec
 import pytest
 
 from realtime import errors
+from realtime.node.operations import OPERATIONS
 from realtime.surface.rest import asyncapi, openapi, problems
-from realtime.surface.rest.routes import ROUTES
+from realtime.surface.rest.shape import PREFIX, shape
 from realtime.wire import socket
 from realtime.wire.events import encode_event
 from realtime.wire.types import Error
 
 from .conftest import TOKEN, Client, message
 
-OPENAPI, ASYNCAPI = openapi.document(), asyncapi.document()
+OPENAPI, ASYNCAPI = openapi.document(OPERATIONS), asyncapi.document()
+ROUTES = [row for row in OPERATIONS if row.rest is not None]
 BOTH = pytest.mark.parametrize("document", [OPENAPI, ASYNCAPI], ids=["openapi", "asyncapi"])
 
 
@@ -86,7 +88,7 @@ def test_openapi_has_each_route_under_an_id_of_its_own_and_a_declared_tag() -> N
     assert OPENAPI["openapi"] == "3.1.0"
     found = {(method.upper(), path): operation["operationId"] for method, path, operation in operations()}
     assert len(set(found.values())) == len(found)
-    assert {(route.method, route.path): route.name for route in ROUTES}.items() <= found.items()
+    assert {(row.rest.method, PREFIX + row.rest.path): row.name for row in ROUTES if row.rest}.items() <= found.items()
     tags = {one["name"] for one in OPENAPI["tags"]}
     assert {tag for _, _, operation in operations() for tag in operation["tags"]} == tags
 
@@ -103,16 +105,17 @@ def test_openapi_declares_the_variables_of_each_path_and_no_others() -> None:
 
 
 def test_openapi_lists_each_answer_and_each_refusal_of_a_route() -> None:
-    for route in ROUTES:
-        operation = OPENAPI["paths"][route.path][route.method.lower()]
+    for row in ROUTES:
+        assert row.rest is not None
+        operation = OPENAPI["paths"][PREFIX + row.rest.path][row.rest.method.lower()]
         answers = operation["responses"]
-        for status, struct in route.answers.items():
+        for status, struct in row.rest.answers.items():
             content = answers[str(status)].get("content")
             assert content == (struct and {"application/json": {"schema": {"$ref": f"#/components/schemas/{struct.__name__}"}}})
-        for kind in problems.errors_of(route):
+        for kind in problems.errors_of(row):
             examples = answers[str(kind.status)]["content"][problems.CONTENT_TYPE]["examples"]
             assert resolve(OPENAPI, examples[kind.code]["$ref"])["value"]["code"] == kind.code
-        assert ("requestBody" in operation) == (route.body is not None)
+        assert ("requestBody" in operation) == (shape(row).body is not None)
 
 
 def test_openapi_asks_for_a_token_where_the_server_does() -> None:

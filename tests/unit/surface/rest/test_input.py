@@ -10,11 +10,14 @@ import pytest
 from hypothesis import strategies as st
 
 from realtime.errors import InvalidJson, InvalidRequest
+from realtime.node.operations import OPERATIONS
 from realtime.surface.rest.input import body_decoder
-from realtime.surface.rest.routes import ROUTES
+from realtime.surface.rest.shape import shape
 from realtime.wire import rest
 
-BODIES = [body_decoder(route.body, optional=route.body_optional) for route in ROUTES if route.method != "GET"]
+BODIES = [
+    body_decoder(shape(row).body, optional=row.rest.body_optional) for row in OPERATIONS if row.rest and row.rest.method != "GET"
+]
 NAMES = st.sampled_from(["client_id", "body", "kind", "name", "members", "role", "user", "username", "password", "x"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from aiohttp import web
 
-from realtime.surface.rest.app import mount
+from realtime.surface.rest.app import Settings, mount
 from realtime.surface.rest.probes import Readers
 from realtime.surface.rest.protocol import Protocol
 from tests.unit.surface.rest.conftest import MAX_BODY_BYTES, Fake
@@ -56,7 +56,9 @@ class Server:
 async def server() -> AsyncIterator[Server]:
     app = web.Application()
     readers = Readers([], "", [])
-    mount(app, Fake().services(), cors_origins=(), trusted=(), readers=readers, max_body_bytes=MAX_BODY_BYTES, static=None)
+    settings = Settings(cors_origins=(), trusted=(), readers=readers, max_body_bytes=MAX_BODY_BYTES, static=None)
+    fake = Fake()
+    mount(app, fake.served(), fake.door(), fake.watch(), settings)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None

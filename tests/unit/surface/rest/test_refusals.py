@@ -68,7 +68,7 @@ async def test_a_body_that_does_not_fit_is_400_and_reaches_nobody(
 
 async def test_the_last_of_two_equal_keys_counts(client: Client, fake: Fake) -> None:
     await client.post(MESSAGES, data=b'{"client_id": "a", "client_id": "b", "body": "x"}', headers=JSON)
-    assert fake.calls[-1][3:] == ("b", "x")
+    assert fake.calls[-1][4:] == ("b", None, "x")
 
 
 @pytest.mark.parametrize(

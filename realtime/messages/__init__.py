@@ -1,0 +1,1 @@
+"""Messages: writing, editing and deleting them."""
