@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tests.cluster.lab.record import Connection, Delivered, Period, Record, Sent
+from tests.cluster.lab.record import Connection, Delivered, Period, Record, Reset, Sent, Subscribed
 
 BUCKET_S = 0.5
 
@@ -52,12 +52,27 @@ def deliveries(record: Record) -> list[Delivery]:
     node = {connection.number: connection.node for connection in record.connections}
     found = []
     for connection in record.connections:
+        missed = caught_up(connection)
         for item in connection.items:
             if isinstance(item, Delivered) and not 0 < connection.stopped_s <= item.at_s:
                 made = tries.get((item.room, item.name), ())
-                if len(made) == 1:
+                if len(made) == 1 and made[0].invoked_s >= missed.get(item.room, 0.0):
                     cross = node[made[0].connection] != connection.node
                     found.append(Delivery(made[0].invoked_s, item.at_s - made[0].invoked_s, cross))
+    return found
+
+
+def caught_up(connection: Connection) -> dict[str, float]:
+    """Return for each room of which events were missed when the last of them had come; inf: not all of them did."""
+    wanted: dict[str, int] = {}
+    found: dict[str, float] = {}
+    for item in connection.items:
+        if isinstance(item, Subscribed) and item.behind:
+            wanted[item.room] = item.head_seq + item.behind
+            found[item.room] = math.inf
+        elif isinstance(item, Delivered | Reset) and _reaches(item, wanted.get(item.room, math.inf)):
+            del wanted[item.room]
+            found[item.room] = item.at_s
     return found
 
 
@@ -66,8 +81,14 @@ def cross_latencies(found: Iterable[Delivery], from_s: float, to_s: float) -> li
     return [one.latency_s for one in found if one.cross and from_s <= one.invoked_s < to_s]
 
 
+def _reaches(item: Delivered | Reset, seq: float) -> bool:
+    return seq < math.inf and (isinstance(item, Reset) or item.seq >= seq)
+
+
 def resumes(connections: Iterable[Connection], from_s: float, to_s: float) -> list[float]:
-    """For each client whose subscribed connection ended in a span: how long until it was subscribed again, inf: never."""
+    """For each client whose subscribed connection ended in a span: how long until it was subscribed again and had what it had
+    missed, inf: never.
+    """
     by_client: dict[int, list[Connection]] = defaultdict(list)
     for connection in connections:
         if connection.subscribed_s:
@@ -77,8 +98,14 @@ def resumes(connections: Iterable[Connection], from_s: float, to_s: float) -> li
         mine.sort(key=lambda one: one.subscribed_s)
         for at, one in enumerate(mine):
             if one.closed_s and from_s <= one.closed_s < to_s:
-                found.append(mine[at + 1].subscribed_s - one.closed_s if at + 1 < len(mine) else math.inf)
+                found.append(_complete_s(mine[at + 1]) - one.closed_s if at + 1 < len(mine) else math.inf)
     return found
+
+
+def _complete_s(connection: Connection) -> float:
+    """When it had all that was missed. What it did not get because it ended too is for the next one."""
+    missed = [at_s for at_s in caught_up(connection).values() if at_s < math.inf or not connection.closed_s]
+    return max([connection.subscribed_s, *missed])
 
 
 def answers(sent: Iterable[Sent]) -> list[float]:

@@ -25,7 +25,9 @@ class Sent(msgspec.Struct, array_like=True, gc=False):
 
 
 class Subscribed(msgspec.Struct, array_like=True, tag="subscribed", gc=False):
-    """The answer to a subscription; `events` are the (seq, name) of what it brought."""
+    """The answer to a subscription; `events` are the (seq, name) of what it brought, `behind` how many more were missed and
+    follow in parts.
+    """
 
     room: str
     at_s: float
@@ -33,10 +35,11 @@ class Subscribed(msgspec.Struct, array_like=True, tag="subscribed", gc=False):
     head_seq: int
     reset: bool
     events: list[tuple[int, str]]
+    behind: int = 0
 
 
 class Delivered(msgspec.Struct, array_like=True, tag="delivered", gc=False):
-    """A live event. `name` is its `client_id`, or its kind where it has none."""
+    """An event that came by itself: live, or missed before. `name` is its `client_id`, or its kind where it has none."""
 
     room: str
     at_s: float

@@ -52,6 +52,7 @@ class RoomAnswer(msgspec.Struct):
     head_seq: int = 0
     events: list[Payload] = []
     reset: bool = False
+    behind: int = 0
     error: Problem | None = None
 
 
@@ -305,5 +306,5 @@ class Wire(asyncio.Protocol):
         """Write down the answer for one room."""
         self.positions[answer.room] = answer.head_seq
         events = [(event.seq, event.client_id or event.kind) for event in answer.events]
-        item = Subscribed(answer.room, self.heard_s, since, answer.head_seq, answer.reset, events)
+        item = Subscribed(answer.room, self.heard_s, since, answer.head_seq, answer.reset, events, answer.behind)
         self.record.items.append(item)

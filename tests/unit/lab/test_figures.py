@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.cluster.lab import figures
-from tests.cluster.lab.record import Connection, Delivered, Period, Record, Sent
+from tests.cluster.lab.record import Connection, Delivered, Period, Record, Sent, Subscribed
 
 
 @pytest.fixture
@@ -69,3 +69,14 @@ def test_buckets_count_by_time(record: Record) -> None:
     assert [bucket.live for bucket in made[:2]] == [2, 2] and made[8].live == 1 and made[11].live == 2
     assert made[2].sent == made[2].acked == 1 and made[2].delivered == 2
     assert made[2].max_s == pytest.approx(0.04) and made[3].max_s == -1
+
+
+def test_what_was_missed_counts_for_the_resume_and_not_as_live(record: Record) -> None:
+    back = record.connections[2]
+    back.items += [Subscribed("room", 105.5, 0, 0, False, [], behind=1), Delivered("room", 105.8, 1, "a-1")]
+    assert [round(one.latency_s, 3) for one in figures.deliveries(record)] == [0.01, 0.04]
+    assert [round(one, 3) for one in figures.resumes(record.connections, 103, 110)] == [1.8]
+    back.items.pop()
+    assert figures.resumes(record.connections, 103, 110) == [math.inf]
+    back.closed_s = 106.0
+    assert figures.resumes(record.connections, 103, 105) == [1.5]
