@@ -26,7 +26,7 @@ class Budget(enum.Enum):
     MESSAGES = "messages"
     """Messages, edits and deletions, and the bytes of them (`Budgets.admit_send`)."""
     PRESENCE = "presence"
-    """What one shows of oneself: in `presence/`, which also counts what comes over a socket."""
+    """What one shows of oneself."""
     ROOMS = "rooms"
     ADDS = "adds"
     """Memberships that a user makes for others; each founding member of a room is one."""
@@ -39,7 +39,7 @@ class Budget(enum.Enum):
     ADMINISTRATION = "administration"
 
 
-COUNTED_ELSEWHERE = frozenset({Budget.ATTEMPTS, Budget.MESSAGES, Budget.PRESENCE})
+COUNTED_ELSEWHERE = frozenset({Budget.ATTEMPTS, Budget.MESSAGES})
 """Whose surface does not charge them: whatever serves them does."""
 
 

@@ -178,6 +178,11 @@ class Served:
     service: Any
 
 
+def by_event(rows: Iterable[Row]) -> dict[str, Row]:
+    """Return the rows that are asked for over the socket, by the name of the event."""
+    return {row.socket.name: row for row in rows if row.socket is not None}
+
+
 def serve(rows: Iterable[Operation[S, Any, Any]], service: S) -> tuple[Served, ...]:
     """Join rows to the service that serves them."""
     return tuple(Served(row, service) for row in rows)

@@ -17,7 +17,7 @@ from realtime.node.operations import OPERATIONS
 from realtime.surface.rest import asyncapi, openapi
 
 _REST = msgspec.to_builtins(openapi.document(OPERATIONS))
-_SOCKET = msgspec.to_builtins(asyncapi.document())
+_SOCKET = msgspec.to_builtins(asyncapi.document(OPERATIONS))
 seen: Counter[str] = Counter()
 """What was checked: operation and status, event names, acks."""
 

@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it also runs where the package is not installed
 
 from realtime import config, errors  # noqa: E402 - after the path is set
+from realtime.node.operations import OPERATIONS  # noqa: E402
+from realtime.operations import by_event  # noqa: E402
 from realtime.surface.rest import schemas  # noqa: E402
 from realtime.telemetry.metrics import Metrics  # noqa: E402
 from realtime.wire import events, rest, socket, types  # noqa: E402
@@ -89,7 +91,7 @@ def settings_page() -> str:
 
 def events_page() -> str:
     """Return `events.md`: what travels over the socket, and the objects in it."""
-    requests = [_request(name, request, ack) for name, (request, ack) in socket.REQUESTS.items()]
+    requests = [_request(name, row.request, row.socket.ack) for name, row in by_event(OPERATIONS).items() if row.socket]
     room_events = [_emitted(kind.value, struct) for kind, struct in events.STRUCT_BY_KIND.items()]
     numbered = {kind.value for kind in events.STRUCT_BY_KIND}
     others = [_emitted(name, struct) for name, struct in socket.EMITTED.items() if name not in numbered]

@@ -68,8 +68,11 @@ from realtime.surface.rest.app import Settings as RestSettings
 from realtime.surface.rest.app import Watch, mount
 from realtime.surface.rest.operations import USER
 from realtime.surface.rest.probes import Readers
+from realtime.surface.socket.acks import Acks
 from realtime.surface.socket.dispatch import Dispatch, room_added
+from realtime.surface.socket.dispatch import Settings as DispatchSettings
 from realtime.surface.socket.hub import Hub
+from realtime.surface.socket.live import Live
 from realtime.tasks import Loops
 from realtime.telemetry import loop_lag, merged
 from realtime.telemetry.metrics import Metrics
@@ -192,7 +195,6 @@ class Node:
         self.rooms = Rooms(
             rooms,
             log,
-            self.writer,
             self.feeds,
             new_id,
             lambda user, room: nodes.tell(user, "room.added", room_added(room)),
@@ -234,22 +236,32 @@ class Node:
         self.board = Board(self.name, this_run, __version__, self._reading, metrics, nodes.shown, time.monotonic, time.time)
         self.budgets = budgets(config)
         requests = Rate(config.request_rate, config.request_burst)
-        self.dispatch = Dispatch(
-            self.accounts,
-            self.rooms,
+        acks = Acks(time.monotonic, metrics.requested)
+        live = Live(
+            self.accounts.authenticate,
             self.feeds,
             self.presence,
             codec,
-            self.hub,
-            self.id,
-            limits(config),
-            config.connections_per_user,
-            self.budgets.admit_send,
             self.bus.publish_signal,
-            time.monotonic,
-            metrics.requested,
-            requests,
+            limits(config),
+            acks,
         )
+        services = {
+            "accounts": self.accounts,
+            "users": users,
+            "presence": self.presence,
+            "people": People(PeopleStore(self.database)),
+            "rooms": self.rooms,
+            "writer": self.writer,
+            "history": self.rooms,
+            "live": live,
+            "board": self.board,
+            "administration": self.administration,
+        }
+        operations = served(services)
+        door = Door(self.accounts.authenticate, self.administration.require, self.budgets)
+        told = DispatchSettings(self.id, limits(config), config.connections_per_user, requests)
+        self.dispatch = Dispatch(operations, door, acks, self.hub, self.feeds, self.presence, told)
         nodes.feeds, nodes.dispatch, nodes.ended, nodes.presence = self.feeds, self.dispatch, self.ended, self.presence
         nodes.board = self.board
         self.extensions = load(config.extension_names, config.unsent_limit_bytes)
@@ -273,21 +285,10 @@ class Node:
         self.gate = Gate(address, per_address, config.unread_limit_bytes, problems.answer, lambda request: request.get(USER))
         self.web = web.Application(middlewares=[self.gate.middleware()])
         self.web.add_routes(self.siblings.routes(self.gateway.engine.config.paths) if self.siblings else self.gateway.routes())
-        services = {
-            "accounts": self.accounts,
-            "users": users,
-            "presence": self.presence,
-            "people": People(PeopleStore(self.database)),
-            "rooms": self.rooms,
-            "writer": self.writer,
-            "history": self.rooms,
-            "board": self.board,
-            "administration": self.administration,
-        }
         mount(
             self.web,
-            served(services),
-            Door(self.accounts.authenticate, self.administration.require, self.budgets),
+            operations,
+            door,
             Watch(self._health, self._metrics_page, metrics.observed),
             RestSettings(
                 cors_origins=config.origins,
@@ -448,6 +449,7 @@ def budgets(config: Config) -> Budgets:
     memberships = Allowance(config.memberships_burst, config.memberships_per_min / 60)
     allowances = {
         Budget.MESSAGES: Allowance(config.send_burst, config.send_rate),
+        Budget.PRESENCE: Allowance(10, 1.0),
         Budget.ROOMS: Allowance(config.rooms_burst, config.rooms_per_hour / 3600),
         Budget.ADDS: memberships,
         Budget.JOINS: memberships,

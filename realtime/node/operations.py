@@ -14,6 +14,7 @@ from realtime.presence import operations as presence
 from realtime.rooms import operations as rooms
 from realtime.rooms.history_operations import HISTORY
 from realtime.rooms.people_operations import PEOPLE
+from realtime.surface.socket.live import LIVE
 from realtime.wire import rest
 from realtime.wire.types import Empty
 
@@ -43,6 +44,7 @@ CAPABILITIES: Mapping[str, tuple[Row, ...]] = {
     "rooms": rooms.OPERATIONS,
     "writer": messages.OPERATIONS,
     "history": HISTORY,
+    "live": LIVE,
     "board": STATUS,
     "administration": ADMINISTRATION,
 }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from realtime import errors, tasks
-from realtime.limits import Buckets
 from realtime.model import Choice, PresenceSetting, RoomId, Status, UserId, is_uuid
 from realtime.presence.counts import COUNT_S, RoomCounts
 from realtime.presence.lease import FAILURES, LEASE_S, Forged
@@ -113,7 +112,6 @@ class Presence:
         self._store = store
         self._publish = publish
         self._tell_choice = tell_choice
-        self._choices = Buckets(1.0, 10)
         self._clock = clock
         self._wall = wall
         self._room_members = room_members
@@ -279,12 +277,8 @@ class Presence:
         """Store what a user chose, and show it everywhere; what is None stays.
 
         Raises:
-            RateLimited: too often.
             Unavailable: it may be stored.
         """
-        wait_s = self._choices.take(user, self._clock())
-        if wait_s > 0:
-            raise errors.RateLimited(retry_after_ms=int(wait_s * 1000) + 1)
         setting = await self._store.choose(user, choice, text, text_life_s)
         self.chosen(user, setting)
         self._tell_choice(user, setting)

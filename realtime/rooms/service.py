@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from realtime import errors
 from realtime.log.store import MAX_SEQ, Range
-from realtime.log.writer import Append, Committed, Writer
-from realtime.model import Ban, Event, EventKind, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
+from realtime.model import Ban, Event, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
 from realtime.rooms import policy
 from realtime.rooms.store import Full
 from realtime.wire.events import encode_event
@@ -52,7 +51,6 @@ class Rooms:
     Args:
         store: Rooms and members.
         log: The events.
-        writer: The way into the log.
         feeds: Delivery on this node and to the others.
         new_id: Makes ids.
         tell_user: Called with (user, event name, room as that user sees it) to tell all of a user's connections, on
@@ -65,7 +63,6 @@ class Rooms:
         self,
         store: RoomStore,
         log: EventStore,
-        writer: Writer,
         feeds: Feeds,
         new_id: Callable[[], str],
         tell_added: Callable[[UserId, Room], None],
@@ -75,7 +72,6 @@ class Rooms:
         self._quotas = quotas
         self._store = store
         self._log = log
-        self._writer = writer
         self._feeds = feeds
         self._new_id = new_id
         self._tell_added = tell_added
@@ -300,30 +296,6 @@ class Rooms:
             found = await self._store.get(room, user)
             if found is not None:
                 self._tell_added(user, found)
-
-    # -- messages ---------------------------------------------------------------------------------
-
-    def append(
-        self,
-        user: UserId,
-        room: str,
-        kind: EventKind,
-        client_id: str | None,
-        target: int | None,
-        body: str | None,
-        done: Callable[[Committed | errors.RealtimeError], None],
-    ) -> None:
-        """Hand a message, an edit or a deletion to the writer, without an await: the caller's order is kept.
-
-        Args:
-            done: Called exactly once, after the commit or with the refusal.
-
-        Raises:
-            RoomNotFound, InvalidRequest, Overloaded, Draining: at once, and `done` is not called.
-        """
-        if body is not None and not body.strip():
-            raise errors.InvalidRequest("A message has some text.", field="$.body")
-        self._writer.submit(Append(_room_id(room), user, kind, client_id, target, body, done))
 
     # -- history ----------------------------------------------------------------------------------
 

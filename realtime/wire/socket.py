@@ -1,4 +1,4 @@
-"""The Socket.IO surface: requests with their acks, and what the server emits. AsyncAPI comes from `REQUESTS` and `EMITTED`."""
+"""The Socket.IO surface: requests with their acks, and what the server emits. `operations` binds requests to events."""
 
 from __future__ import annotations
 
@@ -274,19 +274,6 @@ class Closing(Answer):
     code: str
     retryable: bool
 
-
-REQUESTS: dict[str, tuple[type[Request], type[Answer]]] = {
-    "room.subscribe": (RoomSubscribe, Subscribed),
-    "room.unsubscribe": (RoomUnsubscribe, Ok),
-    "message.send": (MessageSend, Appended),
-    "message.edit": (MessageEdit, Appended),
-    "message.delete": (MessageDelete, Appended),
-    "signal": (Signal, Ok),
-    "presence.set": (PresenceSet, PresenceChosen),
-    "presence.watch": (PresenceWatch, Ok),
-    "auth.refresh": (AuthRefresh, Refreshed),
-}
-"""Every event name a client may send, with its request and its ack."""
 
 EMITTED: dict[str, type[msgspec.Struct]] = {
     "ready": Ready,

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from realtime.node.operations import OPERATIONS
+from realtime.operations import by_event
 from realtime.surface.rest.shape import shape
-from realtime.wire.socket import REQUESTS
 from tests.client import PASSWORD, Api, Person, unique
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def test_no_text_in_any_request_of_the_socket_is_a_failure_of_the_server(a
     room = await anna.room("private")
     known = {"room": room, "client_id": "c", "body": "x", "kind": "typing", "token": "x", "users": [], "rooms": [], "seq": 1}
     socket = close_later(await anna.connect())
-    for name, (struct, _) in REQUESTS.items():
+    for name, struct in ((name, row.request) for name, row in by_event(OPERATIONS).items()):
         for field, many in texts(struct):
             for what, hostile in HOSTILE.items():
                 if what.startswith(("half", "other half")):

@@ -12,8 +12,8 @@ from realtime.config import Config
 from realtime.model import UserId
 from realtime.node.app import budgets
 from realtime.node.operations import OPERATIONS
+from realtime.operations import by_event
 from realtime.surface.rest.problems import errors_of
-from realtime.wire.socket import REQUESTS
 
 if TYPE_CHECKING:
     from realtime.operations import Row
@@ -60,8 +60,7 @@ def test_every_route_that_writes_has_a_budget_and_says_that_it_refuses(row: Row)
 
 
 def test_every_request_of_the_socket_is_told_what_it_counts_against() -> None:
-    assert SOCKET.keys() == REQUESTS.keys()
-    assert {one for one in SOCKET.values() if one} <= COUNTED_ELSEWHERE
+    assert {name: row.budget for name, row in by_event(OPERATIONS).items()} == SOCKET
 
 
 def granted(made: Budgets, budget: Budget, at_most: int, room: str | None = None, tokens: int = 1) -> int:
@@ -75,7 +74,7 @@ def granted(made: Budgets, budget: Budget, at_most: int, room: str | None = None
 
 @pytest.mark.parametrize("budget", [one for one in Budget if one not in COUNTED_ELSEWHERE])
 def test_a_budget_grants_its_burst_and_then_its_rate(made: Budgets, clock: Clock, budget: Budget) -> None:
-    burst = {Budget.ROOMS: 1200, Budget.ADDS: 1200, Budget.JOINS: 10}.get(budget, 200)
+    burst = {Budget.PRESENCE: 10, Budget.ROOMS: 1200, Budget.ADDS: 1200, Budget.JOINS: 10}.get(budget, 200)
     assert granted(made, budget, 5000, "room") == burst
     made.charge(budget, BOB, "room")  # others have their own
     clock.now_s += 60

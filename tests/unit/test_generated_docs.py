@@ -11,6 +11,8 @@ import pytest
 
 from realtime import errors
 from realtime.config import Config
+from realtime.node.operations import OPERATIONS
+from realtime.operations import by_event
 from realtime.wire import socket
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def test_every_error_setting_and_event_is_on_its_page() -> None:
         assert f"| `{error.code}` | {error.status} |" in errors_page
     for setting in dataclasses.fields(Config):
         assert f"`ROOMWIRE_{setting.name.upper()}`" in settings_page
-    for name in {*socket.REQUESTS, *socket.EMITTED}:
+    for name in {*by_event(OPERATIONS), *socket.EMITTED}:
         assert f"### `{name}`" in events_page
 
 

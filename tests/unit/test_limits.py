@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.limits import Buckets, Rate, TokenBucket
+from realtime.limits import Buckets, Rate, TokenBucket, retry_ms
 
 
 def test_a_bucket_grants_its_burst_at_once_and_then_its_rate() -> None:
@@ -130,3 +130,7 @@ def test_what_is_given_back_for_a_key_that_is_forgotten_does_no_harm() -> None:
     buckets.take("b", 0.0)
     buckets.give_back("a")
     assert len(buckets) == 1
+
+
+def test_a_pause_is_told_in_whole_milliseconds_that_are_long_enough() -> None:
+    assert [retry_ms(wait_s) for wait_s in (1e-9, 0.0004, 0.5, 1.2345)] == [1, 1, 501, 1235]

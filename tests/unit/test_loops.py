@@ -11,7 +11,7 @@ import realtime
 SOURCE = pathlib.Path(realtime.__file__).parent
 ONE_SHOT = {
     "node/app.py": 1,  # sends connections away after a restore, once
-    "surface/socket/dispatch.py": 1,  # the queued requests of one connection, each caught
+    "surface/socket/acks.py": 1,  # the queued requests of one connection, each caught
     "extensions/namespaces.py": 1,  # what extensions start
     "extensions/siblings.py": 1,  # one connection each; and `_accept`, which catches everything
     "log/catch_up.py": 1,  # what one connection missed, each part caught

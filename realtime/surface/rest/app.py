@@ -105,7 +105,7 @@ def _add_documents(edge: Edge, rows: tuple[Row, ...]) -> None:
 
 @functools.cache  # the same rows, the same documents; tests mount the surface hundreds of times
 def _documents(rows: tuple[Row, ...]) -> tuple[bytes, bytes, bytes]:
-    described, live = openapi.document(rows), asyncapi.document()
+    described, live = openapi.document(rows), asyncapi.document(rows)
     return msgspec.json.encode(described), msgspec.json.encode(live), docs.page(described, live).encode()
 
 

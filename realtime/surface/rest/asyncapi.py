@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document, made from the structs of the contract. Pure.
+"""The AsyncAPI 3.0 document, made from the table of operations and the events that the server emits. Pure.
 
 It describes the server: it *receives* requests and answers them with an ack, and it *sends* events. One Socket.IO namespace
 is one channel; an event's name is its message.
@@ -10,12 +10,17 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from realtime import __version__
+from realtime.operations import by_event
 from realtime.surface.rest import schemas
 from realtime.wire import socket
 from realtime.wire.types import Error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import msgspec
+
+    from realtime.operations import Row
 
 ABOUT = """\
 Live events and requests over Socket.IO (Engine.IO 4, path `/socket.io/`, namespace `/`), for the official clients.
@@ -30,22 +35,27 @@ CHANNEL, ACKS = "namespace", "acks"
 CONNECT_NAME, CONNECT_ERROR_NAME, REFUSED = "connect", "connect_error", "refused"
 
 
-def document() -> dict[str, Any]:
-    """Return the document."""
-    acks = {one for _, one in socket.REQUESTS.values()} | {socket.Refused}
-    structs: list[type[msgspec.Struct]] = [socket.ConnectAuth, Error, *acks, *socket.EMITTED.values()]
-    structs += [request for request, _ in socket.REQUESTS.values()]
+def document(rows: Iterable[Row]) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        rows: All operations; those that are not asked for over the socket are passed over.
+    """
+    requests = by_event(rows)
+    acks = {name: row.socket.ack for name, row in requests.items() if row.socket is not None}
+    structs: list[type[msgspec.Struct]] = [socket.ConnectAuth, Error, socket.Refused, *acks.values(), *socket.EMITTED.values()]
+    structs += [row.request for row in requests.values()]
     messages: dict[str, Any] = {
         CONNECT_NAME: _message(CONNECT_NAME, "The payload of the CONNECT packet.", socket.ConnectAuth),
         CONNECT_ERROR_NAME: _message(CONNECT_ERROR_NAME, "The `data` of the CONNECT_ERROR packet.", Error),
     }
-    for name, (request, ack) in socket.REQUESTS.items():
-        messages[_request_key(name)] = _message(name, _about(request), request)
-        messages[_ack_key(name)] = _message(f"{name} (ack)", _about(ack), ack)
+    for name, row in requests.items():
+        messages[_request_key(name)] = _message(name, _about(row.request) or row.summary, row.request)
+        messages[_ack_key(name)] = _message(f"{name} (ack)", _about(acks[name]), acks[name])
     messages[REFUSED] = _message("refused (ack)", _about(socket.Refused), socket.Refused)
     for name, emitted in socket.EMITTED.items():
         messages[_emitted_key(name)] = _message(name, _about(emitted), emitted)
-    ack_keys = [*(_ack_key(name) for name in socket.REQUESTS), REFUSED]
+    ack_keys = [*(_ack_key(name) for name in requests), REFUSED]
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Roomwire", "version": __version__, "description": ABOUT},
@@ -75,12 +85,12 @@ def document() -> dict[str, Any]:
                 "messages": {key: _component(key) for key in ack_keys},
             },
         },
-        "operations": _operations(),
+        "operations": _operations(requests),
         "components": {"schemas": _plain(schemas.components(structs)), "messages": messages},
     }
 
 
-def _operations() -> dict[str, Any]:
+def _operations(requests: Mapping[str, Row]) -> dict[str, Any]:
     channel = {"$ref": f"#/channels/{CHANNEL}"}
     operations: dict[str, Any] = {
         CONNECT_NAME: {
@@ -95,11 +105,11 @@ def _operations() -> dict[str, Any]:
             },
         }
     }
-    for name, (request, _) in socket.REQUESTS.items():
+    for name, row in requests.items():
         operations[_request_key(name)] = {
             "action": "receive",
             "channel": channel,
-            "summary": _about(request),
+            "summary": _about(row.request) or row.summary,
             "messages": [_of(CHANNEL, _request_key(name))],
             "reply": {
                 "channel": {"$ref": f"#/channels/{ACKS}"},

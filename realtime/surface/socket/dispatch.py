@@ -6,140 +6,162 @@ that must wait (subscribe) run one after the other per connection, on a task tha
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from realtime import errors, tasks
+from realtime import errors
+from realtime.auth import scopes
 from realtime.gateway.connection import CloseReason, Connection
-from realtime.gateway.socketio import count_arguments, event_frame
-from realtime.log.writer import Committed
-from realtime.model import EventKind, RoomId, UserId, is_uuid
+from realtime.gateway.socketio import count_arguments
+from realtime.limits import retry_ms
+from realtime.model import RoomId, UserId
+from realtime.operations import Caller
+from realtime.surface.door import asks
+from realtime.surface.socket.acks import Acks, Call
 from realtime.surface.socket.hub import Hub
 from realtime.surface.socket.peer import Peer
 from realtime.wire import socket
 from realtime.wire.decode import decode
-from realtime.wire.types import Error, OwnPresence, Room, User, time
+from realtime.wire.types import OwnPresence, Room, User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from realtime import model
-    from realtime.auth.service import Accounts
     from realtime.limits import Rate
-    from realtime.log.feeds import Feeds, Subscribed
-    from realtime.log.frames import EventCodec
+    from realtime.log.feeds import Feeds
+    from realtime.operations import Served
     from realtime.presence.service import Presence
-    from realtime.rooms.service import Rooms
+    from realtime.surface.door import Door
+    from realtime.surface.socket.acks import Finish
 
-    Finish: TypeAlias = Callable[[Callable[[bytes], None]], None]
-
-logger = logging.getLogger(__name__)
+    Handle: TypeAlias = Callable[[Call, Any], None]
 
 _encode = msgspec.json.Encoder().encode
-_OK = _encode(socket.Ok())
-_DECODERS: dict[str, Callable[[bytes], Any]] = {
-    name: msgspec.json.Decoder(request).decode for name, (request, _) in socket.REQUESTS.items()
-}
 _AUTH = msgspec.json.Decoder(socket.ConnectAuth).decode
 _MAYBE_AUTH = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _EMPTY = (b"null", b'""')
-MAX_WAITING = 100  # requests of one connection that wait their turn
-MAX_DEPTH = 32  # of the data of a signal
 
 
-class Call:
-    """One request of a connection: whom to answer, and how.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What connections are told, and held to.
 
     Args:
-        packet_id: Of the ack; None: no answer is wanted.
-        name: Of the event; `unknown` when it is none of ours.
-        at_s: When it came, monotonic seconds.
+        node: This node's id, for `ready`.
+        limits: What a connection may do, told in `ready`.
+        connections_per_user: How many one user may have on this node.
+        requests: What each connection may ask; None: as much as it likes.
     """
 
-    __slots__ = ("at_s", "name", "packet_id", "peer")
+    node: str
+    limits: socket.Limits
+    connections_per_user: int
+    requests: Rate | None = None
 
-    def __init__(self, peer: Peer, packet_id: int | None, name: str, at_s: float) -> None:
-        self.peer = peer
-        self.packet_id = packet_id
-        self.name = name
-        self.at_s = at_s
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What an event of the socket leads to: a row of the table, made ready for one look-up a request."""
+
+    decode: Callable[[bytes], Any]
+    scope: model.Scope | None
+    handle: Handle
 
 
 class Dispatch:
     """The gateway's `Application`: what connections mean.
 
     Args:
-        accounts, rooms, feeds, presence: The services.
-        codec: Takes the JSON out of frames, for catch-up.
+        operations: All of them, and what serves them.
+        door: Judges who asks.
+        acks: Answers.
         hub: The register of connections.
-        node: This node's id, for `ready`.
-        limits: What a connection may do, told in `ready` and held here.
-        connections_per_user: How many one user may have on this node.
-        admit_send: Takes a message with this text, or none, from a user's budgets; or raises RateLimited or QuotaExceeded.
-        publish_signal: Sends a signal's frame to the other nodes.
-        clock: Monotonic seconds.
-        requested: Called with (event name, error code or "ok", seconds until the answer).
-        requests: What each connection may ask; None: as much as it likes.
+        feeds: Delivery on this node.
+        presence: Who is here.
+        settings: Bounds.
     """
 
     def __init__(
         self,
-        accounts: Accounts,
-        rooms: Rooms,
+        operations: Sequence[Served],
+        door: Door,
+        acks: Acks,
+        hub: Hub,
         feeds: Feeds,
         presence: Presence,
-        codec: EventCodec,
-        hub: Hub,
-        node: str,
-        limits: socket.Limits,
-        connections_per_user: int,
-        admit_send: Callable[[UserId, str | None], None],
-        publish_signal: Callable[[RoomId, bytes], None],
-        clock: Callable[[], float],
-        requested: Callable[[str, str, float], None],
-        requests: Rate | None = None,
+        settings: Settings,
     ) -> None:
-        self._accounts = accounts
-        self._rooms = rooms
+        self._door = door
+        self._acks = acks
+        self._hub = hub
         self._feeds = feeds
         self._presence = presence
-        self._codec = codec
-        self._hub = hub
-        self._node = node
-        self._limits = limits
-        self._connections_per_user = connections_per_user
-        self._admit_send = admit_send
-        self._publish_signal = publish_signal
-        self._clock = clock
-        self._requested = requested
-        self._requests = requests
-        self._choose = self._queued(self._choose_presence)
-        self._handlers: dict[str, Callable[[Call, Any], None]] = {
-            "message.send": self._send,
-            "message.edit": self._edit,
-            "message.delete": self._delete,
-            "signal": self._signal,
-            "room.subscribe": self._queued(self._subscribe),
-            "room.unsubscribe": self._queued(self._unsubscribe),
-            "presence.set": self._set_presence,
-            "presence.watch": self._queued(self._watch),
-            "auth.refresh": self._refresh,
-        }
+        self._settings = settings
+        self._requests = settings.requests
+        self._clock = acks.clock
+        self._routes = {one.row.socket.name: self._route(one) for one in operations if one.row.socket is not None}
+
+    # -- the table --------------------------------------------------------------------------------
+
+    def _route(self, served: Served) -> Route:
+        row = served.row
+        charge = self._door.charges(row)
+        if row.attend is not None:
+            attend = partial(row.attend, served.service)
+            handle = attend if charge is None else _charged(charge, attend)
+        elif row.submit is not None:
+            handle = self._submitting(served, charge or _free)
+        else:
+            handle = self._asking(served, charge or _free)
+        return Route(msgspec.json.Decoder(row.request).decode, row.scope, handle)
+
+    def _submitting(self, served: Served, charge: Callable[[UserId, Any], None]) -> Handle:
+        submit, service, write = served.row.submit, served.service, _writer(served)
+        assert submit is not None
+        ok, refuse = self._acks.ok, self._acks.refuse
+
+        def answered(call: Call, result: Any) -> None:
+            if call.peer.closed:
+                return
+            if isinstance(result, errors.RealtimeError):
+                refuse(call, result)
+            else:
+                ok(call, _encode(write(result)))
+
+        def handle(call: Call, request: Any) -> None:
+            user = call.peer.user
+            charge(user, request)
+            submit(service, user, request, partial(answered, call))  # not a closure: its cells cost 1 µs a message
+
+        return handle
+
+    def _asking(self, served: Served, charge: Callable[[UserId, Any], None]) -> Handle:
+        row, ask, write = served.row, asks(served), _writer(served)
+
+        async def serve(peer: Peer, request: Any) -> Finish:
+            answer = await ask(Caller(peer.connection.principal, peer.connection.address), request)
+            self._door.refund(row, peer.user, answer)
+            return lambda ack: ack(_encode(write(answer)))
+
+        def handle(call: Call, request: Any) -> None:
+            charge(call.peer.user, request)
+            self._acks.queue(call, partial(serve, call.peer, request))
+
+        return handle
 
     # -- the gateway's port -----------------------------------------------------------------------
 
     def authenticate(self, connection: Connection, auth: bytes) -> model.Principal:
         """Check the token of a CONNECT packet: one signature, no database."""
-        principal = self._accounts.authenticate(_token(auth))
+        principal = self._door.authenticate(_token(auth))
         if principal.user is None:
             raise errors.Forbidden("Only users connect.")
-        if not self._hub.has_room(principal.user.id, connection, self._connections_per_user):
+        if not self._hub.has_room(principal.user.id, connection, self._settings.connections_per_user):
             raise errors.TooManyConnections(retry_after_ms=10_000)
         return principal
 
@@ -153,8 +175,8 @@ class Dispatch:
             socket.Ready(
                 user=User.of(connection.user),
                 session=principal.credential,
-                node=self._node,
-                limits=self._limits,
+                node=self._settings.node,
+                limits=self._settings.limits,
                 epoch=self._feeds.epoch,
             ),
         )
@@ -178,198 +200,32 @@ class Dispatch:
         self._hub.dismiss(connection)
 
     def event(self, connection: Connection, name: str, arguments: bytes, packet_id: int | None) -> None:
-        handler = self._handlers.get(name)
+        route = self._routes.get(name)
         now_s = self._clock()
-        call = Call(connection.app, packet_id, name if handler else "unknown", now_s)
+        peer: Peer = connection.app
+        call = Call(peer, packet_id, name if route else "unknown", now_s)
         try:
             if self._requests is not None and (wait_s := self._requests.take(connection, now_s)) > 0:
                 connection.overdrawn()
-                raise errors.RateLimited(retry_after_ms=_ms(wait_s))
-            if handler is None:
+                raise errors.RateLimited(retry_after_ms=retry_ms(wait_s))
+            if route is None:
                 raise errors.UnknownEvent
+            if route.scope not in peer.scopes:
+                scopes.require(peer.scopes, route.scope)
             try:
-                request = _DECODERS[name](arguments or b"{}")
+                request = route.decode(arguments or b"{}")
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                request = _request(name, arguments)  # once more, to say what is wrong
-            handler(call, request)
+                request = _request(route, arguments)  # once more, to say what is wrong
+            route.handle(call, request)
         except errors.RealtimeError as error:
-            self._refuse(call, error)
+            self._acks.refuse(call, error)
 
     def too_large(self, connection: Connection, name: str, packet_id: int) -> None:
         now_s = self._clock()
         if self._requests is not None and self._requests.take(connection, now_s) > 0:
             connection.overdrawn()
-        known = name if name in self._handlers else "unknown"
-        self._refuse(Call(connection.app, packet_id, known, now_s), errors.PayloadTooLarge())
-
-    # -- answers ----------------------------------------------------------------------------------
-
-    def _ack(self, call: Call, answer: bytes) -> None:
-        self._requested(call.name, "ok", self._clock() - call.at_s)
-        if call.packet_id is not None:
-            call.peer.connection.ack(call.packet_id, answer)
-
-    def _refuse(self, call: Call, error: errors.RealtimeError) -> None:
-        self._requested(call.name, error.code, self._clock() - call.at_s)
-        if call.packet_id is not None:
-            call.peer.connection.ack(call.packet_id, _encode(socket.Refused(error=Error.of(error))))
-
-    def _queued(self, serve: Callable[[Peer, Any], Coroutine[None, None, Finish]]) -> Callable[[Call, Any], None]:
-        """Make a handler that runs after the connection's earlier queued requests.
-
-        Args:
-            serve: Returns what is still to be done in the turn of the ack: it is called with what sends that.
-        """
-
-        def handler(call: Call, request: Any) -> None:
-            peer = call.peer
-            if len(peer.waiting) >= MAX_WAITING:
-                raise errors.Overloaded("Too many requests of this connection are waiting.", retry_after_ms=500)
-            peer.waiting.append(lambda: self._run(call, serve(peer, request)))
-            if peer.tail is None:
-                peer.tail = asyncio.get_running_loop().create_task(self._drain(peer))
-
-        return handler
-
-    async def _run(self, call: Call, serving: Coroutine[None, None, Finish]) -> None:
-        try:
-            finish = await serving
-            # No await between the service's return and the ack: live events must come behind it.
-            if not call.peer.closed:
-                finish(partial(self._ack, call))
-        except errors.RealtimeError as error:
-            self._refuse(call, error)
-        except Exception:
-            logger.exception(
-                "request failed",
-                extra={"event": call.name, "connection": call.peer.connection.id, "user": call.peer.user},
-            )
-            self._refuse(call, errors.Internal())
-
-    @staticmethod
-    async def _drain(peer: Peer) -> None:
-        while peer.waiting:
-            try:
-                await peer.waiting.pop(0)()
-            except Exception as error:  # noqa: BLE001 - what the connection asked behind it is to be served
-                tasks.report(asyncio.get_running_loop(), "a queued request", error)
-        peer.tail = None
-
-    # -- messages ---------------------------------------------------------------------------------
-
-    def _send(self, call: Call, request: socket.MessageSend) -> None:
-        self._append(call, request.room, EventKind.MESSAGE_CREATED, request.client_id, None, request.body)
-
-    def _edit(self, call: Call, request: socket.MessageEdit) -> None:
-        self._append(call, request.room, EventKind.MESSAGE_EDITED, request.client_id, request.seq, request.body)
-
-    def _delete(self, call: Call, request: socket.MessageDelete) -> None:
-        self._append(call, request.room, EventKind.MESSAGE_DELETED, request.client_id, request.seq, None)
-
-    def _append(
-        self, call: Call, room: str, kind: EventKind, client_id: str | None, target: int | None, body: str | None
-    ) -> None:
-        user = call.peer.user
-        self._admit_send(user, body)
-        # Not a closure: its cells cost 1 µs a message.
-        self._rooms.append(user, room, kind, client_id, target, body, partial(self._appended, call))
-
-    def _appended(self, call: Call, result: Committed | errors.RealtimeError) -> None:
-        if call.peer.closed:
-            return
-        if isinstance(result, Committed):
-            self._ack(call, _encode(socket.Appended(seq=result.seq, at=time(result.at), duplicate=result.duplicate)))
-        else:
-            self._refuse(call, result)
-
-    def _signal(self, call: Call, request: socket.Signal) -> None:
-        peer, room = call.peer, RoomId(request.room)
-        if room not in peer.rooms:
-            raise errors.NotSubscribed
-        if _deeper_than(request.data, MAX_DEPTH):
-            raise errors.InvalidRequest(f"The data of a signal is at most {MAX_DEPTH} levels deep.", field="$.data")
-        wait_s = peer.signal_wait_s(room, self._limits.signals_per_s, self._clock())
-        if wait_s > 0:
-            raise errors.RateLimited(retry_after_ms=_ms(wait_s))
-        payload = socket.SignalEmitted(room=room, user=peer.user, kind=request.kind, data=request.data)
-        frame = event_frame("signal", _encode(payload))
-        self._feeds.signal(room, frame, peer)
-        self._publish_signal(room, frame)
-        self._ack(call, _OK)
-
-    # -- rooms ------------------------------------------------------------------------------------
-
-    async def _subscribe(self, peer: Peer, request: socket.RoomSubscribe) -> Finish:
-        wanted = {RoomId(one.room): one.since for one in request.rooms}
-        if len(peer.rooms | wanted.keys()) > self._limits.subscriptions:
-            raise errors.TooManySubscriptions
-        known = [(room, since) for room, since in wanted.items() if is_uuid(room)]
-        epochs = {RoomId(one.room): shown for one in request.rooms if (shown := one.epoch or request.epoch) is not None}
-        found = await self._feeds.subscribe(peer, known, epochs, gone=lambda: peer.closed)
-        for one in found:
-            if one.error is None:
-                peer.rooms.add(one.room)
-        answers = {one.room: self._subscribed(one) for one in found}
-        unknown = Error.of(errors.RoomNotFound())
-        rooms = [answers.get(room) or socket.SubscribedRoom(room=room, error=unknown) for room in wanted]
-        answer = socket.Subscribed(rooms=rooms, epoch=self._feeds.epoch)
-        return lambda ack: ack(_encode(answer))
-
-    def _subscribed(self, one: Subscribed) -> socket.SubscribedRoom:
-        if one.error is not None:
-            return socket.SubscribedRoom(room=one.room, error=Error.of(one.error))
-        if one.frames is None:
-            return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, reset=True)
-        events: list[Any] = [msgspec.Raw(self._codec.json(frame)) for frame in one.frames]
-        return socket.SubscribedRoom(room=one.room, head_seq=one.head_seq, role=one.role, events=events, behind=one.behind)
-
-    async def _unsubscribe(self, peer: Peer, request: socket.RoomUnsubscribe) -> Finish:
-        for one in request.rooms:
-            room = RoomId(one if isinstance(one, str) else one.room)
-            peer.rooms.discard(room)
-            peer.signals.pop(room, None)
-            self._feeds.unsubscribe(peer, room)
-            self._presence.unwatch_room(peer, room)
-        return lambda ack: ack(_OK)
-
-    # -- presence and tokens ----------------------------------------------------------------------
-
-    async def _watch(self, peer: Peer, request: socket.PresenceWatch) -> Finish:
-        rooms = [RoomId(room) for room in dict.fromkeys(request.rooms)]
-        if not peer.rooms.issuperset(rooms):
-            raise errors.NotSubscribed
-        sight = await self._presence.look(peer.user, [UserId(user) for user in dict.fromkeys(request.users)], rooms)
-
-        def finish(ack: Callable[[bytes], None]) -> None:
-            ack(_OK)
-            views, counts = self._presence.watch(peer, sight, peer.rooms)
-            peer.presence(views, counts, snapshot=True)
-
-        return finish
-
-    def _set_presence(self, call: Call, request: socket.PresenceSet) -> None:
-        peer = call.peer
-        if request.status is None and request.text is None and request.idle is None:
-            raise errors.InvalidRequest("Nothing is chosen: give a status, a text, or whether you are idle.")
-        if request.idle is not None and request.idle is not peer.idle:
-            peer.idle = request.idle
-            self._presence.set_idle(peer.user, idle=peer.idle)
-        if request.status is None and request.text is None:
-            self._ack(call, _encode(socket.PresenceChosen()))
-        else:
-            self._choose(call, request)
-
-    async def _choose_presence(self, peer: Peer, request: socket.PresenceSet) -> Finish:
-        setting = await self._presence.choose(peer.user, request.status, request.text, request.text_expires_in_s)
-        return lambda ack: ack(_encode(socket.PresenceChosen(presence=OwnPresence.of(setting))))
-
-    def _refresh(self, call: Call, request: socket.AuthRefresh) -> None:
-        peer = call.peer
-        principal = self._accounts.authenticate(request.token)
-        if principal.credential != peer.credential:
-            raise errors.TokenInvalid("This token belongs to another sign-in.")
-        expires_in = peer.connection.renew(principal)
-        self._ack(call, _encode(socket.Refreshed(expires_in=expires_in)))
+        known = name if name in self._routes else "unknown"
+        self._acks.refuse(Call(connection.app, packet_id, known, now_s), errors.PayloadTooLarge())
 
     # -- from the other services ------------------------------------------------------------------
 
@@ -426,28 +282,32 @@ def room_added(room: model.Room) -> bytes:
     return _encode(socket.RoomAdded(room=Room.of(room)))
 
 
-def _request(name: str, arguments: bytes) -> Any:
+def _request(route: Route, arguments: bytes) -> Any:
     try:
-        return decode(_DECODERS[name], arguments or b"{}")
+        return decode(route.decode, arguments or b"{}")
     except errors.InvalidJson:
         if count_arguments(arguments) > 1:
             raise errors.InvalidRequest("An event has one argument, an object.") from None
         raise
 
 
-def _ms(wait_s: float) -> int:
-    return max(1, int(wait_s * 1000) + 1)
+def _writer(served: Served) -> Callable[[Any], Any]:
+    """Return what makes the ack from the answer of the handler."""
+    assert served.row.socket is not None
+    return served.row.socket.write or _as_it_is
 
 
-def _deeper_than(data: Any, limit: int) -> bool:
-    level: deque[Any] = deque([data])
-    for _ in range(limit):
-        level = deque(
-            inner
-            for outer in level
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        )
-        if not level:
-            return False
-    return True
+def _as_it_is(answer: Any) -> Any:
+    return answer
+
+
+def _free(_user: UserId, _request: Any) -> None:
+    """Take nothing from a budget."""
+
+
+def _charged(charge: Callable[[UserId, Any], None], attend: Handle) -> Handle:
+    def handle(call: Call, request: Any) -> None:
+        charge(call.peer.user, request)
+        attend(call, request)
+
+    return handle

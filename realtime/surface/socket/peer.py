@@ -31,9 +31,10 @@ class Peer:
 
     Attributes:
         idle: Whether the client says that nobody is looking.
+        scopes: What its token may ask for.
     """
 
-    __slots__ = ("_lost", "closed", "connection", "credential", "idle", "rooms", "signals", "tail", "user", "waiting")
+    __slots__ = ("_lost", "closed", "connection", "credential", "idle", "rooms", "scopes", "signals", "tail", "user", "waiting")
 
     def __init__(self, connection: Connection, lost: Callable[[Peer, RoomId], None]) -> None:
         self.connection = connection
@@ -41,6 +42,7 @@ class Peer:
         self.idle = False
         self.user: UserId = connection.user.id
         self.credential: str = connection.principal.credential
+        self.scopes = connection.principal.scopes
         self.rooms: set[RoomId] = set()
         self.signals: dict[RoomId, TokenBucket] = {}
         self.tail: Task[None] | None = None

@@ -623,16 +623,6 @@ async def test_somebody_is_away_when_all_their_connections_are_idle(redis: Redis
         assert (await other.sees(ANN)).status is Status.ONLINE
 
 
-@in_virtual_time
-async def test_choices_of_one_user_are_limited(redis: Redis) -> None:
-    async with nodes(redis, "n1") as [node]:
-        for _ in range(10):
-            await node.presence.choose(ANN, Choice.AWAY, None, None)
-        with pytest.raises(errors.RateLimited):
-            await node.presence.choose(ANN, Choice.ONLINE, None, None)
-        await node.presence.choose(BOB, Choice.AWAY, None, None)
-
-
 # -- invisible --------------------------------------------------------------------------------------
 
 

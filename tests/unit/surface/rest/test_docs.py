@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 from realtime.errors import all_errors
 from realtime.node.operations import OPERATIONS
+from realtime.operations import by_event
 from realtime.surface.rest import asyncapi, docs, fields, markup, openapi, samples
-from realtime.wire.socket import EMITTED, REQUESTS
+from realtime.wire.socket import EMITTED
 
 from .conftest import Client
 
@@ -45,14 +46,14 @@ def read(page: str) -> Reader:
     return reader
 
 
-PAGE = read(docs.page(openapi.document(OPERATIONS), asyncapi.document()))
+PAGE = read(docs.page(openapi.document(OPERATIONS), asyncapi.document(OPERATIONS)))
 
 
 def test_it_names_every_path_event_and_error() -> None:
     ids = {attributes.get("id") for _, attributes in PAGE.elements}
     for item in openapi.document(OPERATIONS)["paths"].values():
         assert {f"rest-{markup.slug(operation['operationId'])}" for operation in item.values()} <= ids
-    assert {f"socket-requests-{markup.slug(name)}" for name in ("connect", *REQUESTS)} <= ids
+    assert {f"socket-requests-{markup.slug(name)}" for name in ("connect", *by_event(OPERATIONS))} <= ids
     assert {f"emitted-events-{markup.slug(name)}" for name in EMITTED} <= ids
     assert {f"error-{markup.slug(kind.code)}" for kind in all_errors()} <= ids
     for path in openapi.document(OPERATIONS)["paths"]:
@@ -75,7 +76,7 @@ def test_it_has_nothing_inline_and_nothing_from_elsewhere() -> None:
 
 
 def test_what_documents_say_is_text_and_never_markup() -> None:
-    rest, live = openapi.document(OPERATIONS), asyncapi.document()
+    rest, live = openapi.document(OPERATIONS), asyncapi.document(OPERATIONS)
     evil = '<script>alert("1")</script>`<b>`'
     rest["tags"][0]["description"] = evil
     rest["paths"]["/api/v1/me"]["get"]["summary"] = evil

@@ -12,6 +12,7 @@ import pytest
 
 from realtime import errors
 from realtime.node.operations import OPERATIONS
+from realtime.operations import by_event
 from realtime.surface.rest import asyncapi, openapi, problems
 from realtime.surface.rest.shape import PREFIX, shape
 from realtime.wire import socket
@@ -20,7 +21,7 @@ from realtime.wire.types import Error
 
 from .conftest import TOKEN, Client, message
 
-OPENAPI, ASYNCAPI = openapi.document(OPERATIONS), asyncapi.document()
+OPENAPI, ASYNCAPI = openapi.document(OPERATIONS), asyncapi.document(OPERATIONS)
 ROUTES = [row for row in OPERATIONS if row.rest is not None]
 BOTH = pytest.mark.parametrize("document", [OPENAPI, ASYNCAPI], ids=["openapi", "asyncapi"])
 
@@ -153,13 +154,14 @@ async def test_what_the_server_answers_fits_its_schema(client: Client) -> None:
 
 def test_asyncapi_has_each_request_with_its_ack_and_the_refusal() -> None:
     assert ASYNCAPI["asyncapi"] == "3.0.0"
-    for name, (request, ack) in socket.REQUESTS.items():
+    for name, row in by_event(OPERATIONS).items():
+        assert row.socket is not None
         operation = ASYNCAPI["operations"]["request_" + name.replace(".", "_")]
         assert operation["action"] == "receive"
         [sent] = [message_of(one) for one in operation["messages"]]
-        assert (sent["name"], sent["payload"]["$ref"]) == (name, f"#/components/schemas/{request.__name__}")
+        assert (sent["name"], sent["payload"]["$ref"]) == (name, f"#/components/schemas/{row.request.__name__}")
         answers = [message_of(one)["payload"]["$ref"].rpartition("/")[2] for one in operation["reply"]["messages"]]
-        assert answers == [ack.__name__, "Refused"]
+        assert answers == [row.socket.ack.__name__, "Refused"]
 
 
 def test_asyncapi_has_each_emitted_event() -> None:

@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from realtime import errors
+from realtime.budgets import Budget
 from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.log.frames import EventCodec
-from realtime.log.writer import Committed
+from realtime.log.writer import Append, Committed
 from realtime.model import (
     Choice,
     EventKind,
@@ -25,14 +26,20 @@ from realtime.model import (
     Room,
     RoomId,
     RoomKind,
+    Scope,
     SessionId,
     Status,
     User,
     UserId,
 )
+from realtime.node.operations import CAPABILITIES, OPERATIONS, served
+from realtime.operations import Served, by_event
 from realtime.presence.state import View
-from realtime.surface.socket.dispatch import MAX_DEPTH, MAX_WAITING, Dispatch, _deeper_than, _ms, room_added
+from realtime.surface.door import Door
+from realtime.surface.socket.acks import MAX_WAITING, Acks
+from realtime.surface.socket.dispatch import Dispatch, Settings, room_added
 from realtime.surface.socket.hub import Hub
+from realtime.surface.socket.live import MAX_DEPTH, Live, _deeper_than
 from realtime.surface.socket.peer import Peer
 from realtime.wire import socket
 from tests.unit.gateway.fakes import ADA, BOB, SESSION, principal
@@ -84,7 +91,7 @@ class Line:
 class Services:
     """All services that dispatch stands on: they remember what they were asked, and answer what the test wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: tuple[Served, ...] = ()) -> None:
         self.asked: list[tuple[Any, ...]] = []
         self.tokens: dict[str, Principal] = {"good": principal()}
         self.dones: list[Callable[[Any], None]] = []
@@ -95,35 +102,48 @@ class Services:
         self.now_s = 100.0
         self.counted: list[tuple[str, str]] = []
         self.hub = Hub()
-        self.dispatch = Dispatch(
-            cast("Any", self),
-            cast("Any", self),
-            cast("Any", SimpleNamespace(
-                epoch="epoch-1", subscribe=self.subscribe,
+        feeds = cast(
+            "Any",
+            SimpleNamespace(
+                epoch="epoch-1",
+                subscribe=self.subscribe,
                 unsubscribe=lambda peer, room: self.asked.append(("unsubscribe", room)),
                 forget=lambda peer: self.asked.append(("forget",)),
                 signal=lambda room, frame, peer: self.asked.append(("signal", room, event_of(frame))),
                 expel=lambda room, user, reason, seq: self.asked.append(("expel", room, user, reason, seq)),
-            )),
-            cast("Any", SimpleNamespace(
+            ),
+        )
+        presence = cast(
+            "Any",
+            SimpleNamespace(
                 connected=lambda user: self.asked.append(("online", user)),
                 disconnected=lambda user, idle: self.asked.append(("offline", user, idle)),
-                look=self.look, watch=self.watch, unwatch=lambda peer: self.asked.append(("unwatch",)),
+                look=self.look,
+                watch=self.watch,
+                unwatch=lambda peer: self.asked.append(("unwatch",)),
                 unwatch_room=lambda peer, room: self.asked.append(("unwatch_room", room)),
                 lost_room=lambda peer, room: self.asked.append(("lost_room", room)),
                 departed=lambda user, room: self.asked.append(("departed", user, room)),
-                set_idle=lambda user, idle: self.asked.append(("idle", user, idle)), choose=self.choose,
-            )),
-            EventCodec(event_frame, event_of),
-            self.hub,
-            "node-1",
-            LIMITS,
-            2,
-            self.admit_send,
-            lambda room, frame: self.asked.append(("published", room, event_of(frame))),
-            lambda: self.now_s,
-            lambda name, outcome, seconds: self.counted.append((name, outcome)),
-        )  # fmt: skip
+                set_idle=lambda user, idle: self.asked.append(("idle", user, idle)),
+                choose=self.choose,
+            ),
+        )
+        acks = Acks(lambda: self.now_s, lambda name, outcome, seconds: self.counted.append((name, outcome)))
+        codec = EventCodec(event_frame, event_of)
+        live = Live(self.authenticate, feeds, presence, codec, self.publish_signal, LIMITS, acks)
+        operations = served(dict.fromkeys(CAPABILITIES, self) | {"live": live}) + more
+        door = Door(self.authenticate, self.require_admin, cast("Any", self))
+        self.dispatch = Dispatch(operations, door, acks, self.hub, feeds, presence, Settings("node-1", LIMITS, 2))
+
+    def publish_signal(self, room: RoomId, frame: bytes) -> None:
+        self.asked.append(("published", room, event_of(frame)))
+
+    async def require_admin(self, user: UserId) -> None:
+        raise errors.AdminOnly
+
+    def charge(self, budget: Budget, user: UserId, room: str | None = None, tokens: int = 1) -> None:
+        if self.send_refusal is not None:
+            raise self.send_refusal
 
     def authenticate(self, token: str) -> Principal:
         if token not in self.tokens:
@@ -134,11 +154,9 @@ class Services:
         if self.send_refusal is not None:
             raise self.send_refusal
 
-    def append(
-        self, user: UserId, room: str, kind: EventKind, client_id: str | None, target: int | None, body: str | None, done: Any
-    ) -> None:
-        self.asked.append(("append", user, room, kind, client_id, target, body))
-        self.dones.append(done)
+    def submit(self, append: Append) -> None:
+        self.asked.append(("append", append.actor, append.room, append.kind, append.client_id, append.target, append.body))
+        self.dones.append(append.done)
 
     async def subscribe(
         self, peer: Peer, wanted: Sequence[tuple[RoomId, int | None]], epochs: Mapping[RoomId, str], *, gone: Callable[[], bool]
@@ -343,10 +361,23 @@ async def test_a_request_of_another_shape_is_refused_and_reaches_no_service(
 
 async def test_every_event_of_the_contract_is_known_and_a_refusal_without_an_id_is_silent(services: Services) -> None:
     line = services.connect()
-    for name in socket.REQUESTS:
+    requests = list(by_event(OPERATIONS))
+    for name in requests:
         services.dispatch.event(Services.connection(line), name, b"", None)
-    assert services.counted == [(name, "invalid_request") for name in socket.REQUESTS]
+    assert services.counted == [(name, "invalid_request") for name in requests]
     assert line.acks == []
+
+
+async def test_a_request_beyond_the_scopes_of_the_token_reaches_no_service(services: Services) -> None:
+    line = services.connect()
+    narrow = frozenset({Scope.EVENTS_READ})
+    services.tokens["narrow"] = msgspec.structs.replace(principal(), scopes=narrow)
+    services.send(line, "auth.refresh", {"token": "narrow"}, 1)
+    services.send(line, "message.send", {"room": ROOM, "client_id": "c", "body": "x"}, 2)
+    assert (line.codes, services.asked) == (["forbidden"], [])
+    services.send(line, "room.subscribe", {"rooms": [{"room": ROOM}]}, 3)
+    await settle()
+    assert line.acks[-1][1]["ok"]
 
 
 async def test_json_that_is_none_is_refused_as_such(services: Services) -> None:
@@ -469,10 +500,6 @@ async def test_a_signal_that_is_too_deep_is_refused_by_its_field(services: Servi
     assert line.acks[0][1]["error"]["field"] == "$.data"
     services.send(line, "signal", {"room": ROOM, "kind": "typing", "data": nested(MAX_DEPTH - 1)})
     assert line.acks[1][1] == {"ok": True}
-
-
-def test_a_pause_is_told_in_whole_milliseconds_that_are_long_enough() -> None:
-    assert [_ms(wait_s) for wait_s in (1e-9, 0.0004, 0.5, 1.2345)] == [1, 1, 501, 1235]
 
 
 # -- rooms ------------------------------------------------------------------------------------------
