@@ -65,7 +65,7 @@ def document(rows: Sequence[Row]) -> dict[str, Any]:
         "info": {"title": "Roomwire", "version": __version__, "description": ABOUT},
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "servers": [{"url": ".."}],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "tags": [{"name": name, "description": text} for name, text in _tags(rows).items()],
         "paths": paths | _probes(),
         "components": {
             # Queries are written out as parameters.
@@ -83,6 +83,11 @@ def document(rows: Sequence[Row]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _tags(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the sections: ours in their order, and those that other capabilities bring."""
+    return TAGS | {row.rest.tag: "" for row in rows if row.rest is not None and row.rest.tag not in TAGS}
 
 
 def _structs(row: Row) -> list[type[msgspec.Struct]]:

@@ -105,6 +105,7 @@ class Fake:
     fails: Exception | None = None
     token_fails: errors.RealtimeError | None = None
     caller: User | None = ADA
+    scopes: frozenset[Scope] = frozenset(Scope)
     made: bool = True
     duplicate: bool = False
     admin: bool = False
@@ -183,7 +184,7 @@ class Fake:
             raise self.token_fails
         if token != "good":
             raise errors.TokenInvalid
-        return Principal(PrincipalKind.SESSION, SESSION, self.caller, frozenset(Scope), 2_000_000_000)
+        return Principal(PrincipalKind.SESSION, SESSION, self.caller, self.scopes, 2_000_000_000)
 
     # -- rooms ------------------------------------------------------------------------------------
 

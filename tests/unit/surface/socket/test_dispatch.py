@@ -59,6 +59,7 @@ class Line:
         self.app: Any = None
         self.full_s = 0.0
         self.id = "line"
+        self.address = "127.0.0.1"
         self.emitted: list[tuple[str, Any]] = []
         self.acks: list[tuple[int, Any]] = []
         self.closed: list[CloseReason] = []
