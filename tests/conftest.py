@@ -92,7 +92,7 @@ async def clone(engines: Engines) -> Urls:
     name = f"clone{next(_numbers)}"
     connection = await asyncpg.connect(engines.superuser)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE realtime OWNER realtime_owner")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE roomwire OWNER roomwire_owner")
     finally:
         await connection.close()
     urls = Urls(*(urlunsplit(urlsplit(url)._replace(path=f"/{name}")) for url in engines.template))

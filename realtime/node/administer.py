@@ -54,7 +54,7 @@ async def run(config: Config, action: str, username: str) -> int:
 async def _opened(config: Config) -> AsyncIterator[tuple[UserStore, Administration]]:
     with serve.postgresql(config) as (superuser_url, running):
         # A server that runs has migrated, and may be of another release than this program.
-        urls = roles(superuser_url) if running else await serve.migrated(config, superuser_url)
+        urls = await roles(superuser_url) if running else await serve.migrated(config, superuser_url)
         database = Database(urls.application, size=2)
         await database.open()
         passwords = Passwords(1, 1)

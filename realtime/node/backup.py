@@ -12,6 +12,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -19,7 +20,7 @@ from realtime.config import ConfigError
 from realtime.node import serve, starting
 from realtime.node.engines import EngineError
 from realtime.node.engines.postgres import programs
-from realtime.store import copying
+from realtime.store import copying, names
 from realtime.store.provision import provision, roles
 from realtime.telemetry import logs
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _TLS = {"require", "verify-ca", "verify-full"}
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _CHUNK_BYTES = 1 << 20
+_RIGHTS = re.compile(r"\d+; \d+ \d+ (?:DEFAULT )?ACL ")
+"""Lines of a back-up's table of contents."""
 
 
 def backup(config: Config, target: pathlib.Path) -> int:
@@ -48,9 +51,10 @@ def backup(config: Config, target: pathlib.Path) -> int:
     if target.exists():
         raise ConfigError(f"{target} is there already, and a back-up overwrites nothing: give it another name.")
     with serve.postgresql(config) as (superuser_url, running), _new(target) as partial:
-        urls = roles(superuser_url) if superuser_url else serve.own_urls(config)
-        if superuser_url and not running:
-            asyncio.run(provision(superuser_url))
+        if superuser_url:
+            urls = asyncio.run(roles(superuser_url) if running else provision(superuser_url))
+        else:
+            urls = serve.own_urls(config)
         found = asyncio.run(copying.look(urls.owner))
         if not found.relations:
             raise ConfigError("There is nothing to back up: the database is empty.")
@@ -91,7 +95,7 @@ def restore(config: Config, source: pathlib.Path, *, replace: bool) -> int:
             raise ConfigError(f"Nodes serve from this database ({found.nodes} connections): stop them before you restore.")
         if found.relations and not replace:
             raise ConfigError("The database is not empty: --replace gives up what it holds. Back it up first.")
-        _Programs(urls.owner, found.major, embedded=bool(superuser_url)).restore(source)
+        _Programs(urls.owner, found.major, embedded=bool(superuser_url)).restore(source, found.application)
         asyncio.run(_finish(config, superuser_url, urls))
     print(f"Restored {source}. Clients that hold newer events are told to read again.")
     return 0
@@ -140,17 +144,45 @@ class _Programs:
 
     def run(self, name: str, *arguments: str) -> None:
         """Run one of them to its end. Raises ConfigError with its last words."""
+        self._said(name, *arguments, failed=f"{name} failed")
+
+    def _read(self, *arguments: str) -> str:
+        return self._said("pg_restore", *arguments, failed="The back-up cannot be read whole, nothing was changed").decode()
+
+    def _said(self, name: str, *arguments: str, failed: str) -> bytes:
         done = subprocess.run(
-            [str(self._folder / name), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, env=self._environment, check=False,
+            [str(self._folder / name), *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=self._environment,
+            check=False,
         )  # fmt: skip
         if done.returncode:
-            raise ConfigError(f"{name} failed: {_words(done.stderr, done.returncode)}.")
+            raise ConfigError(f"{failed}: {_words(done.stderr, done.returncode)}.")
+        return done.stdout
 
-    def restore(self, source: pathlib.Path) -> None:
-        """Replace what the database holds by a back-up, in one transaction. Raises ConfigError; then nothing was changed."""
+    def rights(self, source: pathlib.Path, role: str | None) -> bytes:
+        """Return the statements of a back-up that grant, to the role of the database here: it may have had another there.
+
+        Raises:
+            ConfigError: the back-up cannot be read.
+        """
+        listed = self._read("--list", str(source)).splitlines(keepends=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="roomwire-") as chosen:
+            chosen.writelines(line for line in listed if _RIGHTS.match(line))
+            chosen.flush()
+            sql = self._read("--no-owner", f"--use-list={chosen.name}", "--file=-", str(source))
+        return names.granted_to(sql, role).encode()
+
+    def restore(self, source: pathlib.Path, role: str | None) -> None:
+        """Replace what the database holds by a back-up, in one transaction.
+
+        Args:
+            role: The application role here.
+
+        Raises:
+            ConfigError: it failed, and nothing was changed.
+        """
+        rights = self.rights(source, role)
         reading = subprocess.Popen(
-            [str(self._folder / "pg_restore"), "--no-owner", "--file=-", str(source)],
+            [str(self._folder / "pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(source)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environment,
         )  # fmt: skip
         options = ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"]
@@ -165,7 +197,7 @@ class _Programs:
                     writing.stdin.write(b"BEGIN;\n" + copying.EMPTIED.encode())
                     shutil.copyfileobj(reading.stdout, writing.stdin, _CHUNK_BYTES)
                     if reading.wait() == 0:  # half a back-up must not be committed
-                        writing.stdin.write(copying.RESTORED.encode() + b"COMMIT;\n")
+                        writing.stdin.write(rights + copying.RESTORED.encode() + b"COMMIT;\n")
                 _, said = writing.communicate()
                 reading.stdout.close()  # where psql ended before it
                 wrong = reading.stderr.read()

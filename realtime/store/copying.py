@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
+from realtime.store import names
 from realtime.store.connecting import Connector
 from realtime.store.epoch import RENEW
 from realtime.store.starting import reason
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from realtime.store.connections import Connection
 
 _CONNECT_S = 10.0
@@ -36,31 +40,40 @@ DO $$ BEGIN IF to_regprocedure('public.new_epoch()') IS NOT NULL THEN PERFORM pu
 
 
 class Found(NamedTuple):
-    """A database as it is. `nodes`: connections of nodes that serve from it."""
+    """A database as it is.
+
+    Args:
+        nodes: Connections of nodes that serve from it.
+        application: Its application role; None: there is none.
+    """
 
     major: int
     relations: int
     nodes: int
     size_bytes: int
+    application: str | None
 
 
 async def look(url: str) -> Found:
     """Look at a database. Raises CannotStart."""
-    return Found(**dict(await _fetch(url, _LOOK)))
+    async with _connected(url) as connection:
+        row = await connection.fetchrow(_LOOK)
+        assert row is not None  # a SELECT without FROM
+        return Found(**dict(row), application=await names.application_role(connection))
 
 
 async def begin_epoch(url: str) -> None:
     """Begin a new epoch, as the owner. Raises CannotStart."""
-    await _fetch(url, RENEW)
+    async with _connected(url) as connection:
+        await connection.execute(RENEW)
 
 
-async def _fetch(url: str, query: str) -> asyncpg.Record:
+@contextlib.asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Connection]:
     try:
         connection: Connection = await Connector(url, {"application_name": "roomwire restore"}).connect(_CONNECT_S)
         try:
-            row = await connection.fetchrow(query)
-            assert row is not None  # a SELECT without FROM
-            return row
+            yield connection
         finally:
             await connection.close(timeout=_CONNECT_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:

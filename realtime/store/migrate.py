@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from realtime.errors import Unavailable
-from realtime.store import epoch, indexes
+from realtime.store import epoch, indexes, names
 from realtime.store.connecting import Connector, check
 from realtime.store.sqlstate import Meaning, meaning
 from realtime.store.starting import CannotStart, reason
@@ -112,7 +112,7 @@ async def apply(dsn: str, migrations: Sequence[tuple[str, str]] | None = None) -
     except asyncpg.PostgresError as error:
         if error.sqlstate == "42501":
             raise MigrationError(
-                f"{error}; migrate as the owner first (`roomwire migrate`), then serve as realtime_app"
+                f"{error}; migrate as the owner first (`roomwire migrate`), then serve as {names.NAMES.application}"
             ) from error
         if meaning(error.sqlstate) in (Meaning.OURS, Meaning.VALUE):
             raise MigrationError(f"PostgreSQL refused: {error}") from error
@@ -127,9 +127,9 @@ async def _apply(connection: Connection, migrations: Sequence[tuple[str, str]]) 
     await _lock(connection)
     if not await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL"):
         await connection.execute(_LEDGER)
-    applied = []
+    applied, role = [], await names.application_role(connection)
     for name, sql in await _left(connection, migrations) or []:
-        steps = [step for step in _STEP.split(sql) if step.strip()]
+        steps = [step for step in _STEP.split(names.granted_to(sql, role)) if step.strip()]
         for number, step in enumerate(steps, 1):
             await _run(connection, name, step, _checksum(sql) if number == len(steps) else None)
         applied.append(name)

@@ -7,11 +7,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from realtime.store import names
 from realtime.store.starting import reason
-
-DATABASE = "realtime"
-OWNER = "realtime_owner"
-APPLICATION = "realtime_app"
 
 
 class Urls(NamedTuple):
@@ -30,30 +27,37 @@ async def provision(superuser_url: str) -> Urls:
     Raises:
         CannotStart: PostgreSQL refuses, or cannot be reached.
     """
+    return await _find(superuser_url, make=True)
+
+
+async def roles(superuser_url: str) -> Urls:
+    """Return where the two roles connect, of a PostgreSQL that was provisioned. Raises CannotStart."""
+    return await _find(superuser_url, make=False)
+
+
+async def _find(superuser_url: str, *, make: bool) -> Urls:
     try:
         connection = await asyncpg.connect(superuser_url, timeout=10)
     except (asyncpg.PostgresError, OSError, TimeoutError) as error:
         raise reason(error, superuser_url) from error
     try:
-        there = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
-        for role in (OWNER, APPLICATION):
-            if role not in there:
-                await connection.execute(f"CREATE ROLE {role} LOGIN")
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", DATABASE):
-            await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        databases = {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
+        found = names.of(databases)
+        if make:
+            there = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
+            for role in (found.owner, found.application):
+                if role not in there:
+                    await connection.execute(f"CREATE ROLE {role} LOGIN")
+            if found.database not in databases:
+                await connection.execute(f"CREATE DATABASE {found.database} OWNER {found.owner}")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise reason(error, superuser_url) from error
     finally:
         await connection.close()
-    return roles(superuser_url)
+    return Urls(*(_as(superuser_url, role, found.database) for role in (found.owner, found.application)))
 
 
-def roles(superuser_url: str) -> Urls:
-    """Return where the two roles connect, of a PostgreSQL that was provisioned."""
-    return Urls(_as(superuser_url, OWNER), _as(superuser_url, APPLICATION))
-
-
-def _as(url: str, role: str) -> str:
+def _as(url: str, role: str, database: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{role}@{host}", path=f"/{DATABASE}"))
+    return urlunsplit(parts._replace(netloc=f"{role}@{host}", path=f"/{database}"))

@@ -17,7 +17,7 @@ _HINTS = {
     "28P01": "Check the user and the password of the URL",
     "28000": "Check the user of the URL, and pg_hba.conf",
     "3D000": "Check the database of the URL, or make it: CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0",
-    "42501": "Grant what is missing, or run `roomwire migrate` as the owner, when the role realtime_app is there",
+    "42501": "Grant what is missing, or run `roomwire migrate` as the owner, when the role roomwire_app is there",
     "42P01": "Run `roomwire migrate` as the owner",
     "42883": "Run `roomwire migrate` as the owner",
     "26000": "A pooler must be in session mode",

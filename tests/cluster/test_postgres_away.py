@@ -59,7 +59,7 @@ class Server:
         engines.start_all([self.engine])
 
     async def sql(self, *statements: str) -> None:
-        connection = await asyncpg.connect(self.engine.dsn.replace("/postgres?", "/realtime?"))
+        connection = await asyncpg.connect(self.engine.dsn.replace("/postgres?", "/roomwire?"))
         try:
             for one in statements:
                 await connection.execute(one)
@@ -267,7 +267,7 @@ async def test_connections_cut_without_a_reason_are_replaced_and_nobody_turns_un
     for node in scene.nodes.running:
         node.database._health = unready.append
     for _ in range(5):
-        await server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'realtime_app'")
+        await server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'roomwire_app'")
         assert await scene.load.acks_again() < 2
     assert not unready
     await scene.nothing_was_lost()
@@ -276,24 +276,24 @@ async def test_connections_cut_without_a_reason_are_replaced_and_nobody_turns_un
 async def test_without_a_slot_those_that_have_connections_go_on_and_those_that_have_none_come_back(
     scene: Scene, server: Server
 ) -> None:
-    await server.sql("ALTER ROLE realtime_app CONNECTION LIMIT 1")
+    await server.sql("ALTER ROLE roomwire_app CONNECTION LIMIT 1")
     try:
         assert await scene.load.acks_again() < 2, "what is connected serves"
         rooms = await asyncio.gather(*(scene.anna.request("GET", f"/rooms/{scene.room}") for _ in range(50)))
         assert {answer.status for answer in rooms} == {200}, "and who finds no further one waits for it"
-        await server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'realtime_app'")
+        await server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'roomwire_app'")
         async with asyncio.timeout(5):
             while not any(node.database.away for node in scene.nodes.running):
                 await asyncio.sleep(0.02)
         assert await scene.load.acks_again() < 5, "one node has the one slot"
     finally:
-        await server.sql("ALTER ROLE realtime_app CONNECTION LIMIT -1")
+        await server.sql("ALTER ROLE roomwire_app CONNECTION LIMIT -1")
     await scene.ready(True, BACK_S)
     await scene.nothing_was_lost()
 
 
 async def test_a_row_that_somebody_holds_costs_the_lock_timeout(scene: Scene, server: Server) -> None:
-    connection = await asyncpg.connect(server.engine.dsn.replace("/postgres?", "/realtime?"))
+    connection = await asyncpg.connect(server.engine.dsn.replace("/postgres?", "/roomwire?"))
     async with connection.transaction():
         await connection.execute("SELECT 1 FROM rooms WHERE id = $1 FOR UPDATE", scene.room)
         refused = len(scene.load.refused)

@@ -41,7 +41,7 @@ async def test_what_was_dumped_while_the_node_ran_is_there_after_the_restore(
         await tool("pg_dump", running_engines, "-Fc", "-f", str(dump), urlsplit(own_database.owner).path[1:])
         await anna.send(room, "too late")
     connection = await asyncpg.connect(running_engines.superuser)
-    await connection.execute(f"CREATE DATABASE {copy} OWNER realtime_owner")
+    await connection.execute(f"CREATE DATABASE {copy} OWNER roomwire_owner")
     await connection.close()
     await tool("pg_restore", running_engines, "--exit-on-error", "-d", copy, str(dump))
     restored = Urls(*(urlunsplit(urlsplit(one)._replace(path=f"/{copy}")) for one in own_database))
@@ -114,7 +114,7 @@ async def test_ones_own_database_is_restored_whole_or_not_at_all(
 ) -> None:
     dump, half, copy = tmp_path / "own.dump", tmp_path / "half.dump", f"whole{os.getpid()}"
     connection = await asyncpg.connect(running_engines.superuser)
-    await connection.execute(f"CREATE DATABASE {copy} OWNER realtime_owner TEMPLATE template0")
+    await connection.execute(f"CREATE DATABASE {copy} OWNER roomwire_owner TEMPLATE template0")
     await connection.close()
     restored = Urls(*(urlunsplit(urlsplit(one)._replace(path=f"/{copy}")) for one in own_database))
     there = {"database_url": restored.application, "migrate_database_url": restored.owner}
@@ -144,7 +144,7 @@ async def test_ones_own_database_is_restored_whole_or_not_at_all(
 @pytest.mark.parametrize(
     ("url", "shown", "secrets"),
     [
-        ("postgresql://a:p%40ss@db/realtime", "postgresql://a@db/realtime", {"PGPASSWORD": "p@ss"}),
+        ("postgresql://a:p%40ss@db/roomwire", "postgresql://a@db/roomwire", {"PGPASSWORD": "p@ss"}),
         ("postgresql://a@/r?host=/run/pg&password=x", "postgresql://a@/r?host=/run/pg", {"PGPASSWORD": "x"}),
         ("postgresql://a@h1:1,h2:2/r?sslmode=verify-full", "postgresql://a@h1:1,h2:2/r?sslmode=verify-full", {}),
     ],

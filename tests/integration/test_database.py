@@ -31,7 +31,7 @@ async def database(running_engines: Engines) -> AsyncIterator[Database]:
 async def backends(engines: Engines) -> int:
     connection = await asyncpg.connect(engines.superuser)
     try:
-        sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'realtime_app' AND datname = 'realtime'"
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'roomwire_app' AND datname = 'roomwire'"
         return int(await connection.fetchval(sql))
     finally:
         await connection.close()

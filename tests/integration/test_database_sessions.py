@@ -70,7 +70,7 @@ async def superuser(engines: Engines, urls: Urls) -> AsyncIterator[asyncpg.Conne
 async def configure(connection: asyncpg.Connection[Any], settings: dict[str, str]) -> None:
     name = await connection.fetchval("SELECT current_database()")
     for setting, value in settings.items():
-        await connection.execute(f"ALTER ROLE realtime_app IN DATABASE {name} SET {setting} = {value}")
+        await connection.execute(f"ALTER ROLE roomwire_app IN DATABASE {name} SET {setting} = {value}")
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
@@ -115,7 +115,7 @@ async def test_a_statement_that_lost_against_another_one_is_done_again(
 ) -> None:
     async with superuser(running_engines, own_database) as connection:
         await connection.execute(
-            "CREATE SEQUENCE tries; GRANT USAGE ON SEQUENCE tries TO realtime_app;"
+            "CREATE SEQUENCE tries; GRANT USAGE ON SEQUENCE tries TO roomwire_app;"
             "CREATE FUNCTION lose(wins_at integer) RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE n bigint := nextval('tries'); "
             f"BEGIN IF n < wins_at THEN RAISE EXCEPTION 'lost' USING ERRCODE = '{sqlstate}'; END IF; RETURN n; END $$"
         )
@@ -144,11 +144,11 @@ async def test_a_right_that_is_missing_for_a_while_is_unavailable_and_then_all_i
     try:
         async with opened(own_database.application) as database:
             store = EventStore(database)
-            await owner.execute("REVOKE SELECT ON members FROM realtime_app")
+            await owner.execute("REVOKE SELECT ON members FROM roomwire_app")
             with pytest.raises(Refused) as refused:
                 await store.append([sent(house.room, house.author, str(number)) for number in range(3)])
             assert (refused.value.sqlstate, refused.value.retryable, database.away) == ("42501", True, False)
-            await owner.execute("GRANT SELECT ON members TO realtime_app")
+            await owner.execute("GRANT SELECT ON members TO roomwire_app")
             [answer] = await store.append([sent(house.room, house.author)])
             assert answer.seq == 1
     finally:
@@ -159,8 +159,8 @@ async def test_a_role_that_may_not_log_in_for_a_while_is_unavailable_and_then_al
     running_engines: Engines, own_database: Urls
 ) -> None:
     async with superuser(running_engines, own_database) as connection:
-        await connection.execute("DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN IN ROLE realtime_app")
-        async with opened(own_database.application.replace("realtime_app", "visitor")) as database:
+        await connection.execute("DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN IN ROLE roomwire_app")
+        async with opened(own_database.application.replace("roomwire_app", "visitor")) as database:
             await connection.execute("ALTER ROLE visitor NOLOGIN")
             await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'visitor'")
             for _ in range(3):
@@ -223,12 +223,12 @@ async def test_a_start_says_what_the_server_said_and_what_to_do_and_whether_it_m
         await connection.execute("DROP ROLE IF EXISTS full_up; CREATE ROLE full_up LOGIN CONNECTION LIMIT 0")
         await configure(connection, {"default_transaction_read_only": "on"})
     secret = "hush%40hush"
-    url = own_database.application.replace("realtime_app@", f"realtime_app:{secret}@")
+    url = own_database.application.replace("roomwire_app@", f"roomwire_app:{secret}@")
     cases = [
-        (url.replace("realtime_app", "stranger"), 'role "stranger" does not exist', False),
+        (url.replace("roomwire_app", "stranger"), 'role "stranger" does not exist', False),
         (url.replace("/clone", "/no_such_clone"), "does not exist.*Check the database", False),
-        (url.replace("realtime_app", "nobody_yet"), "permission denied for function append_batch.*roomwire migrate", False),
-        (url.replace("realtime_app", "full_up"), "too many connections", True),
+        (url.replace("roomwire_app", "nobody_yet"), "permission denied for function append_batch.*roomwire migrate", False),
+        (url.replace("roomwire_app", "full_up"), "too many connections", True),
         (url, "takes no writes", True),
         (f"postgresql://a:{secret}@127.0.0.1:1/x", "a@127.0.0.1:1/x cannot be used", True),
         (f"postgresql://a:{secret}@no-such-host.invalid/x", "host is not found", None),

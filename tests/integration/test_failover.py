@@ -44,7 +44,7 @@ async def host(own_database: Urls) -> AsyncIterator[Callable[[], Awaitable[Proxy
 
 def url(own_database: Urls, *hosts: Proxy) -> str:
     listed = ",".join(f"127.0.0.1:{host.port}" for host in hosts)
-    return f"postgresql://realtime_app@{listed}{urlsplit(own_database.owner).path}?sslmode=disable"
+    return f"postgresql://roomwire_app@{listed}{urlsplit(own_database.owner).path}?sslmode=disable"
 
 
 async def late_read(person: Person) -> int:

@@ -46,12 +46,12 @@ async def owner(own_database: Urls) -> AsyncIterator[asyncpg.Connection[Any]]:
 async def test_the_application_role_changes_the_columns_that_change_and_no_other(owner: asyncpg.Connection[Any]) -> None:
     wide = await owner.fetch(
         "SELECT table_name, privilege_type FROM information_schema.role_table_grants "
-        "WHERE grantee = 'realtime_app' AND privilege_type IN ('INSERT', 'UPDATE', 'TRUNCATE', 'TRIGGER', 'REFERENCES')"
+        "WHERE grantee = 'roomwire_app' AND privilege_type IN ('INSERT', 'UPDATE', 'TRUNCATE', 'TRIGGER', 'REFERENCES')"
     )
     assert [tuple(row) for row in wide] == [], "columns are granted, not tables"
     rows = await owner.fetch(
         "SELECT table_name, column_name FROM information_schema.role_column_grants "
-        "WHERE grantee = 'realtime_app' AND privilege_type = 'UPDATE'"
+        "WHERE grantee = 'roomwire_app' AND privilege_type = 'UPDATE'"
     )
     granted = {(row["table_name"], row["column_name"]) for row in rows}
     kept = {(table, column) for table, columns in AS_MADE.items() for column in columns.split()}
@@ -60,7 +60,7 @@ async def test_the_application_role_changes_the_columns_that_change_and_no_other
     assert granted & kept == set()
     assert {("events", "body"), ("rooms", "head_seq"), ("users", "password_hash")} <= granted
     deletes = await owner.fetch(
-        "SELECT table_name FROM information_schema.role_table_grants WHERE grantee = 'realtime_app' AND privilege_type = 'DELETE'"
+        "SELECT table_name FROM information_schema.role_table_grants WHERE grantee = 'roomwire_app' AND privilege_type = 'DELETE'"
     )
     assert {row["table_name"] for row in deletes} & {"events", "users", "sessions", "rooms", "signing_keys"} == set()
 

@@ -105,7 +105,7 @@ async def test_tables_of_ours_in_another_schema_stop_the_start_instead_of_being_
 async def test_a_role_with_settings_of_its_own_migrates_as_any_other(own_database: Urls, other: asyncpg.Connection[Any]) -> None:
     name = await other.fetchval("SELECT current_database()")
     for setting in ("search_path = ''", "statement_timeout = '200ms'", "default_transaction_isolation = 'serializable'"):
-        await other.execute(f"ALTER ROLE realtime_owner IN DATABASE {name} SET {setting}")
+        await other.execute(f"ALTER ROLE roomwire_owner IN DATABASE {name} SET {setting}")
     slow = ("0900_slow.sql", "SELECT pg_sleep(0.4); CREATE TABLE slow (n integer);")
     assert await migrate.apply(own_database.owner, [*migrate.files(), slow]) == ["0900_slow.sql"]
     assert await other.fetchval("SELECT to_regclass('public.slow') IS NOT NULL")

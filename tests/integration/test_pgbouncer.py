@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from realtime.node.engines.process import unprivileged
 from realtime.store import migrate
 from realtime.store.pool import Database
 from realtime.store.provision import Urls
@@ -43,10 +43,10 @@ def pooled(urls: Urls, folder: pathlib.Path, mode: str, **more: str) -> Iterator
         "listen_addr": "127.0.0.1", "listen_port": str(port), "unix_socket_dir": "", "auth_type": "trust",
         "auth_file": str(folder / "users"), "pool_mode": mode, "logfile": str(folder / "log"),
     } | more  # fmt: skip
-    (folder / "users").write_text('"realtime_app" ""\n"realtime_owner" ""\n')
+    (folder / "users").write_text('"roomwire_app" ""\n"roomwire_owner" ""\n')
     lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
     (folder / "ini").write_text(f"[databases]\n* = host={upstream}\n[pgbouncer]\n{lines}\n")
-    user = pwd.getpwnam("realtime") if os.geteuid() == 0 else None  # as the embedded PostgreSQL, whose socket is its own
+    user = unprivileged()  # as the embedded PostgreSQL, whose socket is its own
     if user is not None:
         for path in (folder, *folder.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid)
@@ -64,7 +64,7 @@ def pooled(urls: Urls, folder: pathlib.Path, mode: str, **more: str) -> Iterator
         else:
             pytest.fail(f"pgbouncer does not listen: {(folder / 'log').read_text() if (folder / 'log').exists() else 'no log'}")
         name = urlsplit(urls.owner).path
-        yield Urls(*(f"postgresql://{role}@127.0.0.1:{port}{name}" for role in ("realtime_owner", "realtime_app")))
+        yield Urls(*(f"postgresql://{role}@127.0.0.1:{port}{name}" for role in ("roomwire_owner", "roomwire_app")))
     finally:
         process.terminate()
         process.wait(10)
@@ -106,5 +106,5 @@ async def test_in_the_other_modes_neither_a_node_nor_a_migration_starts_and_the_
 async def test_a_database_that_the_pooler_does_not_know_is_said(own_database: Urls, tmp_path: pathlib.Path) -> None:
     with pooled(own_database, tmp_path, "session") as urls:
         with pytest.raises(CannotStart, match="stranger") as stopped:
-            await Database(urls.application.replace("realtime_app", "stranger")).open()
+            await Database(urls.application.replace("roomwire_app", "stranger")).open()
         assert not stopped.value.passing

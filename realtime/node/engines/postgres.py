@@ -43,10 +43,10 @@ class Postgres(Engine):
     """
 
     def __init__(self, data: pathlib.Path, *, connections: int = 100, durable: bool = True) -> None:
-        user = unprivileged()
+        self._cluster = data / "postgres"
+        user = unprivileged(self._cluster)
         super().__init__("PostgreSQL", data / "postgres.log", user, signal.SIGINT)
         self._bin = programs()
-        self._cluster = data / "postgres"
         self._lock = data / "postgres.lock"
         self._connections = max(connections, 100)
         self._durable = durable

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_UNPRIVILEGED = "realtime"
+_UNPRIVILEGED = "roomwire"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _FULL_BYTES = 1 << 20
 """With less room than that nothing starts: PostgreSQL writes 16 MiB of log at a time."""
@@ -84,14 +84,21 @@ def die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
     return tie
 
 
-def unprivileged() -> pwd.struct_passwd | None:
+def unprivileged(files: pathlib.Path | None = None) -> pwd.struct_passwd | None:
     """Return whom PostgreSQL runs as when we are root, which it refuses to be.
+
+    Args:
+        files: Its own, where it has some: they belong to whom it ran as before, `realtime` up to 0.2.
 
     Raises:
         EngineError: there is nobody.
     """
     if os.geteuid() != 0:
         return None
+    if files is not None:
+        with contextlib.suppress(OSError, KeyError):
+            if owner := files.stat().st_uid:
+                return pwd.getpwuid(owner)
     for name in (_UNPRIVILEGED, "", _UNPRIVILEGED, "nobody"):
         if not name:
             command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _UNPRIVILEGED]

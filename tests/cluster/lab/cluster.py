@@ -99,8 +99,8 @@ class Cluster:
 
     def _server(self, index: int, module: str = "realtime") -> Server:
         owner, application = (
-            f"postgresql://{role}@127.0.0.1:{self.to_postgres[index].port}/realtime?sslmode=disable"
-            for role in ("realtime_owner", "realtime_app")
+            f"postgresql://{role}@127.0.0.1:{self.to_postgres[index].port}/roomwire?sslmode=disable"
+            for role in ("roomwire_owner", "roomwire_app")
         )
         where = {"port": self._ports[index], "node_id": f"n{index}", "redis_prefix": "lab", "database_url": application,
                  "migrate_database_url": owner, "redis_url": f"redis://127.0.0.1:{self.to_redis[index].port}/0"}  # fmt: skip
@@ -272,7 +272,7 @@ class Cluster:
 
     @property
     def _superuser(self) -> str:
-        return self.postgres.dsn.replace("/postgres?", "/realtime?")
+        return self.postgres.dsn.replace("/postgres?", "/roomwire?")
 
     async def heads(self, rooms: Sequence[str]) -> dict[str, int]:
         async with self.database() as connection:
