@@ -93,8 +93,9 @@ docs: $(VENV)/dev.stamp ## write the generated pages anew
 
 lock: $(VENV)/python.stamp ## resolve the dependencies anew into requirements/*.txt
 	@$(BIN)/pip install -q uv
-	@for set in runtime bench dev audit; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt; done
+	@for set in "runtime pyproject.toml" "bench pyproject.toml" "dev pyproject.toml" audit; do set -- $$set; \
+		$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \
+		--no-emit-index-url --no-header --no-annotate requirements/$$1.in $$2 -o requirements/$$1.txt; done
 
 clean: ## remove what was built (not the data)
 	@rm -rf $(VENV) web/node_modules realtime/web .mypy_cache .ruff_cache .pytest_cache

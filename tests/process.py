@@ -13,7 +13,7 @@ from realtime.config import without_settings
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 MARK = "Roomwire is at "
 
@@ -35,12 +35,16 @@ class Server:
         self.output: list[str] = []
         self.url = ""
 
+    @property
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", self.module]
+
     async def start(self, within_s: float = 30) -> str:
         """Start and return the URL at which it answers."""
         flags = [part for name, value in self._settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         environment = without_settings(os.environ)
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self.module, "serve", *flags,
+            *self.command, "serve", *flags,
             stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL, env=environment,
         )  # fmt: skip
         assert self._process.stderr is not None

@@ -10,7 +10,10 @@ from realtime.config import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realtime.extensions.namespaces import Extensions
+    try:
+        from realtime.extensions.namespaces import Extensions
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"ROOMWIRE_EXTENSIONS needs the package {error.name}: install roomwire[extensions].") from error
 
 
 def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:

