@@ -21,7 +21,7 @@ class RealtimeError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
-    default: ClassVar[str] = "Something went wrong on the server; it has been logged."
+    default: ClassVar[str] = "The server failed. It has logged the reason."
 
     def __init__(self, message: str | None = None, *, retry_after_ms: int | None = None, field: str | None = None) -> None:
         super().__init__(message or self.default)
@@ -64,12 +64,12 @@ class UnsupportedMediaType(RealtimeError):
 
 class NotFound(RealtimeError):
     code, status = "not_found", 404
-    default = "There is nothing at this address."
+    default = "There is no resource at this path."
 
 
 class MethodNotAllowed(RealtimeError):
     code, status = "method_not_allowed", 405
-    default = "This address does not take that method."
+    default = "This path does not support the method."
 
 
 class UnknownEvent(RealtimeError):
@@ -87,7 +87,7 @@ class TokenMissing(RealtimeError):
 
 class TokenInvalid(RealtimeError):
     code, status = "token_invalid", 401
-    default = "The access token is not one of ours. Sign in again."
+    default = "The access token is invalid. Sign in again."
 
 
 class TokenExpired(RealtimeError):
@@ -97,7 +97,7 @@ class TokenExpired(RealtimeError):
 
 class SessionEnded(RealtimeError):
     code, status = "session_ended", 401
-    default = "This sign-in has ended. Sign in again."
+    default = "The session was revoked. Sign in again."
 
 
 class InvalidCredentials(RealtimeError):
@@ -106,10 +106,13 @@ class InvalidCredentials(RealtimeError):
 
 
 class OriginNotAllowed(RealtimeError):
-    """The answer to a page that may not open a connection: of an origin that nobody named, or behind a proxy that hides it."""
+    """The answer to a page of an origin that the operator did not name, or behind a proxy that hides the host."""
 
     code, status = "origin_not_allowed", 403
-    default = "This page's origin may not connect. The operator names it in ROOMWIRE_CORS_ORIGINS, or passes on the Host header."
+    default = (
+        "Pages of this origin may not connect. The operator must name the origin in ROOMWIRE_CORS_ORIGINS, or pass on the Host "
+        "header."
+    )
 
 
 class WrongPassword(RealtimeError):
@@ -119,7 +122,7 @@ class WrongPassword(RealtimeError):
 
 class PasswordChangeRequired(RealtimeError):
     code, status = "password_change_required", 403
-    default = "This password works once: sign in with it and a `new_password` of your own."
+    default = "This password works once. Sign in with it and a `new_password`."
 
 
 class PasswordTooWeak(RealtimeError):
@@ -144,10 +147,10 @@ class UsernameTaken(RealtimeError):
 
 
 class RoomNotFound(RealtimeError):
-    """Also the answer for a room that one may not see, so that nobody can probe for rooms."""
+    """Also the answer for a room that the caller may not see, so that nobody can probe for rooms."""
 
     code, status = "room_not_found", 404
-    default = "There is no such room, or it is not open to you."
+    default = "There is no such room, or you may not see it."
 
 
 class UserNotFound(RealtimeError):
@@ -157,12 +160,12 @@ class UserNotFound(RealtimeError):
 
 class SessionNotFound(RealtimeError):
     code, status = "session_not_found", 404
-    default = "You have no such session, or it has ended."
+    default = "You have no such session, or it was revoked."
 
 
 class AccountDisabled(RealtimeError):
     code, status = "account_disabled", 409
-    default = "This account is disabled: enable it first."
+    default = "This account is disabled. Enable it first."
 
 
 class MemberNotFound(RealtimeError):
@@ -197,17 +200,17 @@ class NotSubscribed(RealtimeError):
 
 class Banned(RealtimeError):
     code, status = "banned", 403
-    default = "This user is banned from the room, until an admin or owner of it lifts the ban."
+    default = "This user is banned from the room until an admin or owner lifts the ban."
 
 
 class NotAddable(RealtimeError):
     code, status = "not_addable", 403
-    default = "One of these users does not want to be added by you."
+    default = "One of these users does not let you add them."
 
 
 class RoomClosed(RealtimeError):
     code, status = "room_closed", 403
-    default = "This direct room is closed to you: nothing new is written in it."
+    default = "This direct room is closed to new messages."
 
 
 class Forbidden(RealtimeError):
@@ -222,32 +225,32 @@ class AdminOnly(RealtimeError):
 
 class LastAdmin(RealtimeError):
     code, status = "last_admin", 409
-    default = "The server keeps at least one administrator: make somebody else one first."
+    default = "The server needs at least one administrator. Make another user an administrator first."
 
 
 class LastOwner(RealtimeError):
     code, status = "last_owner", 409
-    default = "A room keeps at least one owner: make somebody else an owner first."
+    default = "A room needs at least one owner. Make another member an owner first."
 
 
 class DirectRoomFixed(RealtimeError):
     code, status = "direct_room_fixed", 409
-    default = "A direct room has its two members for ever; nobody joins, leaves or is added."
+    default = "The two members of a direct room do not change."
 
 
 class TooManyEdits(RealtimeError):
     code, status = "too_many_edits", 409
-    default = "This message was edited as often as a message may be. Delete it, or send another."
+    default = "This message was edited too often. Delete it or send another."
 
 
 class CursorReset(RealtimeError):
     code, status = "cursor_reset", 410
-    default = "This cursor is of a history that a restore replaced. Start without a cursor, and read everything anew."
+    default = "The database was restored since this cursor was made. Start without a cursor and read everything again."
 
 
 class ClientIdConflict(RealtimeError):
     code, status = "client_id_conflict", 409
-    default = "This client_id was used in this room for another kind of request. Use a new one for every request."
+    default = "You used this client_id in this room for another kind of request. Use a new one for every request."
 
 
 # -- how much and when ----------------------------------------------------------------------------
@@ -255,22 +258,22 @@ class ClientIdConflict(RealtimeError):
 
 class RateLimited(RealtimeError):
     code, status, retryable = "rate_limited", 429, True
-    default = "Too many requests; wait and try again."
+    default = "Too many requests. Wait and try again."
 
 
 class QuotaExceeded(RealtimeError):
     code, status = "quota_exceeded", 403
-    default = "A user has as much of this as one user may have."
+    default = "You have reached the quota of a user."
 
 
 class TooManySubscriptions(RealtimeError):
     code, status = "too_many_subscriptions", 429
-    default = "This connection has subscribed to as many rooms as are allowed."
+    default = "This connection has reached its limit of subscriptions."
 
 
 class TooManyConnections(RealtimeError):
     code, status, retryable = "too_many_connections", 429, True
-    default = "This user or address has as many connections as are allowed."
+    default = "This user or address has reached its limit of connections."
 
 
 class NotStorable(RealtimeError):
@@ -281,7 +284,7 @@ class NotStorable(RealtimeError):
     """
 
     code, status = "not_storable", 422
-    default = "The database cannot store a value of this request; nothing was done, and the same again would be refused again."
+    default = "The database cannot store a value of this request. Nothing was done; change the request."
 
     def __init__(self, message: str | None = None, *, sqlstate: str = "") -> None:
         super().__init__(message)
@@ -290,12 +293,12 @@ class NotStorable(RealtimeError):
 
 class Overloaded(RealtimeError):
     code, status, retryable = "overloaded", 503, True
-    default = "The server is busy; nothing was done. Try again in a moment."
+    default = "The server is busy. Nothing was done; try again in a moment."
 
 
 class Unavailable(RealtimeError):
     code, status, retryable = "unavailable", 503, True
-    default = "Storage does not answer; it is not known whether the request was carried out. Retry with the same client_id."
+    default = "The database does not answer, and the request may or may not have been carried out. Retry with the same client_id."
 
 
 class Draining(RealtimeError):
