@@ -16,14 +16,14 @@ from realtime import __version__, config
 logger = logging.getLogger(__name__)
 
 ADMIN_ACTIONS = {
-    "list": "show who administrates the server",
+    "list": "list the administrators of the server",
     "show": "show one account",
-    "grant": "let somebody administrate the server",
-    "revoke": "take that away",
-    "disable": "end all sessions of an account; nobody can sign in to it any more",
-    "enable": "open it again",
-    "sign-out": "end all sessions of an account",
-    "reset-password": "print a password that works once, and end all sessions of the account",
+    "grant": "make a user an administrator",
+    "revoke": "take the rights of an administrator away",
+    "disable": "revoke all sessions of an account and refuse sign-ins",
+    "enable": "allow sign-ins again",
+    "sign-out": "revoke all sessions of an account",
+    "reset-password": "print a password that works once, and revoke all sessions of the account",
 }
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         ("serve", "run one node, or several on one port (--workers)"),
         ("migrate", "bring the database schema up to date and stop"),
         ("config", "print every setting with its meaning, unit, default and value"),
-        ("admin", "look after accounts: administrators, disabled accounts, lost passwords; also while the server runs"),
+        ("admin", "manage accounts: administrators, disabled accounts, lost passwords; also while the server runs"),
         ("backup", "write the database to a new file; also while the server runs"),
         ("restore", "restore a back-up into an empty database, with all nodes stopped"),
     ):

@@ -51,31 +51,33 @@ def _setting(default: Any, meaning: str, unit: str = "", *, at_least: float | No
 class Config:
     """Every setting, with its default."""
 
-    host: str = _setting("127.0.0.1", "address to listen on; * for every one of the machine, IPv4 and IPv6")
-    port: int = _setting(8000, "TCP port to listen on; 0 for any free one", at_least=0, at_most=65535)
-    workers: int = _setting(1, "processes that serve the port, each a node on a core of its own", at_least=1, at_most=64)
+    host: str = _setting("127.0.0.1", "address to listen on; * for all addresses of the machine, IPv4 and IPv6")
+    port: int = _setting(8000, "TCP port to listen on; 0 for any free port", at_least=0, at_most=65535)
+    workers: int = _setting(1, "processes that serve the port; each is a node and uses one core", at_least=1, at_most=64)
     data_dir: str = _setting(DATA_DIR, "where the embedded engines keep their files")
     database_url: str = _setting("", "PostgreSQL of the application role; empty: the embedded one", "URL", secret=True)
     migrate_database_url: str = _setting(
         "", "PostgreSQL of the owner role, for migrations; empty: database_url", "URL", secret=True
     )
     redis_url: str = _setting("", "Redis for the bus and presence; empty: the embedded one", "URL", secret=True)
-    redis_prefix: str = _setting("rt", "prefix of every channel and key in Redis; clusters that share one need different ones")
+    redis_prefix: str = _setting(
+        "rt", "prefix of every channel and key in Redis; clusters that share a Redis need different prefixes"
+    )
     node_id: str = _setting(
         "", "this node's name in `ready`, logs and, for balancers, at the beginning of session ids; empty: random"
     )
     database_pool_size: int = _setting(10, "connections to PostgreSQL", at_least=2, at_most=1000)
     start_wait_s: float = _setting(
-        30.0, "how long a start waits for PostgreSQL that is away, starting or full", "s", at_least=0, at_most=86_400
+        30.0, "how long a start waits for PostgreSQL that is unavailable, starting or full", "s", at_least=0, at_most=86_400
     )
-    statement_timeout_ms: int = _setting(4000, "what one SQL statement may take", "ms", at_least=100, at_most=3_600_000)
-    lock_timeout_ms: int = _setting(2000, "what a statement may wait for a lock", "ms", at_least=50, at_most=3_600_000)
+    statement_timeout_ms: int = _setting(4000, "time limit of one SQL statement", "ms", at_least=100, at_most=3_600_000)
+    lock_timeout_ms: int = _setting(2000, "how long a statement may wait for a lock", "ms", at_least=50, at_most=3_600_000)
     token_issuer: str = _setting("realtime", "`iss` of access tokens")
     token_audience: str = _setting("realtime", "`aud` of access tokens")
-    access_token_ttl_s: int = _setting(900, "life of an access token", "s", at_least=10, at_most=900)
+    access_token_ttl_s: int = _setting(900, "lifetime of an access token", "s", at_least=10, at_most=900)
     token_grace_s: int = _setting(30, "how long a connection outlives its access token", "s", at_least=0, at_most=300)
     refresh_token_ttl_s: int = _setting(
-        30 * 86400, "life of a refresh token that is not used", "s", at_least=60, at_most=3650 * 86400
+        30 * 86400, "lifetime of a refresh token that is not used", "s", at_least=60, at_most=3650 * 86400
     )
     signing_key_rotation_s: float = _setting(
         30 * 86400, "age at which the key of access tokens is replaced", "s", at_least=3600, at_most=3650 * 86400
@@ -83,52 +85,52 @@ class Config:
     password_threads: int = _setting(2, "passwords checked at once (64 MiB each)", at_least=1, at_most=64)
     password_queue: int = _setting(32, "passwords that may wait for a thread; more get 503", at_least=1)
     login_rate_per_min: int = _setting(
-        10, "failed sign-ins an address and account, before each next one has to wait twice as long", "1/min", at_least=1
+        10, "failed sign-ins per address and account; after them each further attempt waits twice as long", "1/min", at_least=1
     )
-    address_login_rate_per_min: int = _setting(30, "failed sign-ins an address, over all accounts", "1/min", at_least=1)
-    register_rate_per_min: int = _setting(30, "registrations an address", "1/min", at_least=1)
-    send_rate: int = _setting(50, "messages, edits and deletions a user", "1/s", at_least=1)
+    address_login_rate_per_min: int = _setting(30, "failed sign-ins per address, over all accounts", "1/min", at_least=1)
+    register_rate_per_min: int = _setting(30, "registrations per address", "1/min", at_least=1)
+    send_rate: int = _setting(50, "messages, edits and deletions per user", "1/s", at_least=1)
     send_burst: int = _setting(200, "and how many at once", at_least=1)
     send_bytes_per_day: int = _setting(
-        256 << 20, "text of messages and edits a user, in a day and at once", "bytes", at_least=1 << 16
+        256 << 20, "text of messages and edits per user, in a day and at once", "bytes", at_least=1 << 16
     )
-    rooms_per_hour: int = _setting(120, "rooms a user makes", "1/h", at_least=1)
+    rooms_per_hour: int = _setting(120, "rooms that a user creates", "1/h", at_least=1)
     rooms_burst: int = _setting(1200, "and how many at once", at_least=1)
     memberships_per_min: int = _setting(
-        60, "members a user adds (also with a new room), and as often joins and leaves", "1/min", at_least=1
+        60, "members that a user adds (also to a new room); the same for joins and leaves", "1/min", at_least=1
     )
     memberships_burst: int = _setting(1200, "and how many at once", at_least=1)
-    rejoins_burst: int = _setting(10, "of these, joins and leaves of one room at once; so many again in 100 s", at_least=2)
+    rejoins_burst: int = _setting(10, "of these, joins and leaves of one room at once; the budget refills in 100 s", at_least=2)
     changes_per_min: int = _setting(
-        60, "changes of roles, bans and removals a user; and as many of their settings and blocks", "1/min", at_least=1
+        60, "role changes, bans and removals per user; the same for the user's own settings and blocks", "1/min", at_least=1
     )
     changes_burst: int = _setting(200, "and how many at once", at_least=1)
     rooms_per_user: int = _setting(10_000, "rooms that a user is a member of", at_least=1)
     rooms_owned_per_user: int = _setting(2_000, "rooms that a user owns", at_least=1)
-    signal_rate: int = _setting(10, "signals a room and connection", "1/s", at_least=1)
-    connections_per_user: int = _setting(20, "live connections a user, on one node", at_least=1)
+    signal_rate: int = _setting(10, "signals per room and connection", "1/s", at_least=1)
+    connections_per_user: int = _setting(20, "live connections per user, on one node", at_least=1)
     connections_per_address: int = _setting(
-        200, "live connections an address, on one node; twice as many and 100 TCP connections that are no WebSockets", at_least=1
+        200, "live connections per address, on one node; other TCP connections: twice as many and 100 more", at_least=1
     )
     unread_limit_bytes: int = _setting(
-        16 << 20, "unread answers to HTTP requests from which on a user or address gets no more, on one node", "bytes",
+        16 << 20, "unread answers to HTTP requests per user and address, on one node; beyond them requests are refused", "bytes",
         at_least=1 << 20,
     )  # fmt: skip
     connections_per_node: int = _setting(50_000, "live connections; more get 503", at_least=1)
     connect_rate: int = _setting(5000, "new connections; more get 503", "1/s", at_least=1)
-    request_rate: int = _setting(100, "requests of any kind a connection", "1/s", at_least=1)
+    request_rate: int = _setting(100, "requests of any kind per connection", "1/s", at_least=1)
     request_burst: int = _setting(400, "and how many at once", at_least=1)
     frame_rate: int = _setting(
-        4000, "frames and packets a connection (4 KiB count as one, a CONNECT as 100); above it, it is read later", "1/s",
+        4000, "frames and packets per connection (4 KiB count as one, a CONNECT as 100); what is beyond is read later", "1/s",
         at_least=1000,
     )  # fmt: skip
-    subscriptions_per_connection: int = _setting(1000, "rooms a connection may receive", at_least=1)
+    subscriptions_per_connection: int = _setting(1000, "rooms that a connection may subscribe to", at_least=1)
     max_packet_bytes: int = _setting(
         PACKET_BYTES, "size of one packet or request body", "bytes", at_least=PACKET_BYTES, at_most=1 << 26
     )
     max_head_bytes: int = _setting(
         32768,
-        "size of a request's head: its address and all its headers, cookies among them",
+        "size of a request's head: its path and all its headers, cookies included",
         "bytes",
         at_least=8192,
         at_most=1 << 20,
@@ -137,25 +139,33 @@ class Config:
     ping_interval_s: float = _setting(25.0, "pause between heartbeats", "s", at_least=0.1, at_most=3600)
     ping_timeout_s: float = _setting(20.0, "how long the answer to a heartbeat may take", "s", at_least=0.1, at_most=3600)
     unsent_limit_bytes: int = _setting(
-        1 << 20, "unsent bytes at which a slow reader is closed", "bytes", at_least=UNSENT_BYTES, at_most=1 << 30
+        1 << 20,
+        "unsent bytes at which the connection of a slow reader is closed",
+        "bytes",
+        at_least=UNSENT_BYTES,
+        at_most=1 << 30,
     )
-    stall_s: float = _setting(10.0, "time without progress at which a slow reader is closed", "s", at_least=0.5, at_most=3600)
+    stall_s: float = _setting(
+        10.0, "time without progress at which the connection of a slow reader is closed", "s", at_least=0.5, at_most=3600
+    )
     writer_lanes: int = _setting(2, "commits in flight at once", at_least=1, at_most=64)
     writer_queue: int = _setting(10_000, "messages that may wait for a commit; more get `overloaded`", at_least=1)
     batch_max: int = _setting(500, "messages in one commit", at_least=1, at_most=5000)
-    feed_memory_events: int = _setting(500, "last events of a live room kept in memory", at_least=0)
-    feed_memory_bytes: int = _setting(1 << 19, "and how many bytes of them", "bytes", at_least=0)
-    feeds_memory_bytes: int = _setting(256 << 20, "and of all rooms together; the quietest go first", "bytes", at_least=0)
-    presence_room_members: int = _setting(
-        100, "members of a room up to which each is shown; larger rooms show how many are there", at_least=0, at_most=1000
+    feed_memory_events: int = _setting(500, "newest events of a live room that are kept in memory", at_least=0)
+    feed_memory_bytes: int = _setting(1 << 19, "and how many bytes of them at most", "bytes", at_least=0)
+    feeds_memory_bytes: int = _setting(
+        256 << 20, "and of all rooms together; the least active rooms are dropped first", "bytes", at_least=0
     )
-    resume_max_events: int = _setting(1000, "missed events a subscription brings; more: `reset`", at_least=1)
+    presence_room_members: int = _setting(
+        100, "size of a room up to which presence shows each member; larger rooms show a number", at_least=0, at_most=1000
+    )
+    resume_max_events: int = _setting(1000, "missed events that a subscription returns; more: `reset`", at_least=1)
     extensions: str = _setting("", "functions that add Socket.IO namespaces, as module:function, joined by commas")
     base_path: str = _setting(
-        "", "path below which a proxy serves everything without taking it off, such as /chat; the root is served too"
+        "", "path such as /chat below which a proxy serves everything and which it leaves in requests; the root is served too"
     )
-    cors_origins: str = _setting("", "origins of browser pages elsewhere that may connect, joined by commas; * for all")
-    trusted_proxies: str = _setting("", "networks whose X-Forwarded-For is believed, joined by commas", "CIDR")
+    cors_origins: str = _setting("", "other origins whose browser pages may connect, joined by commas; * for all")
+    trusted_proxies: str = _setting("", "networks of proxies whose X-Forwarded-For is trusted, joined by commas", "CIDR")
     metrics_networks: str = _setting("", "networks that may read /metrics without a token, joined by commas; empty: none", "CIDR")
     metrics_token: str = _setting("", "bearer token that may read /metrics from anywhere; empty: none", secret=True)
     outbound_networks: str = _setting(

@@ -34,7 +34,7 @@ async def run(config: Config, action: str, username: str) -> int:
     logs.configure("warning", config.log_format)
     async with _opened(config) as (users, administration):
         if action == "list":
-            print("\n".join(map(_line, await users.admins())) or "Nobody administrates this server: roomwire admin grant NAME")
+            print("\n".join(map(_line, await users.admins())) or "This server has no administrator: roomwire admin grant NAME")
             return 0
         user = await administration.find(username)
         if action == "reset-password":

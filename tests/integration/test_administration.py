@@ -221,7 +221,7 @@ def test_the_embedded_database_is_changed_while_no_server_runs_on_it(
 
     data = readable(tmp_path) / "data"
     assert admin("list", "--data-dir", str(data)) == 0
-    assert "Nobody administrates this server" in capsys.readouterr().out
+    assert "This server has no administrator" in capsys.readouterr().out
     held = DataDirectory(data)
     try:
         assert admin("list", "--data-dir", str(data)) == 2
