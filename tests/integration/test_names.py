@@ -40,6 +40,8 @@ async def as_before(superuser: str, database: str = BEFORE.database) -> str:
         f"DO $$ BEGIN IF to_regrole('{BEFORE.owner}') IS NULL THEN CREATE ROLE {BEFORE.owner} LOGIN; END IF; END $$",
         f"DO $$ BEGIN IF to_regrole('{BEFORE.application}') IS NULL THEN CREATE ROLE {BEFORE.application} LOGIN; END IF; END $$",
         f"CREATE DATABASE {database} OWNER {BEFORE.owner}",
+        f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC",  # as docs/operations.md says
+        f"GRANT CONNECT ON DATABASE {database} TO {BEFORE.application}",
     )
     owner = superuser.replace("postgres@", f"{BEFORE.owner}@").replace("/postgres?", f"/{database}?")
     await migrate.apply(owner, [(name, sql) for name, sql in migrate.files() if name < f"{LAST_BEFORE}~"])
@@ -110,15 +112,8 @@ async def test_a_data_directory_of_before_serves_and_moves_into_one_of_today_as_
 async def test_migrations_grant_to_the_application_role_that_a_database_of_ones_own_has(running_engines: Engines) -> None:
     """The server has the roles of both: another installation may be on it."""
     owner = await as_before(running_engines.superuser, "chat_before")
+    assert await grantees(owner) == {BEFORE.application}, "the one that may connect"
+    await run(running_engines.superuser, "GRANT CONNECT ON DATABASE chat_before TO PUBLIC")
     assert await migrate.apply(owner) == [name for name, _ in migrate.files() if name > f"{LAST_BEFORE}~"]
-    assert await grantees(owner) == {BEFORE.application}
-    await run(
-        running_engines.superuser,
-        f"CREATE DATABASE chat_theirs OWNER {BEFORE.owner}",
-        "REVOKE CONNECT ON DATABASE chat_theirs FROM PUBLIC",
-        f"GRANT CONNECT ON DATABASE chat_theirs TO {BEFORE.application}",
-    )
-    theirs = owner.replace("/chat_before?", "/chat_theirs?")
-    await migrate.apply(theirs)
-    assert await grantees(theirs) == {BEFORE.application}
+    assert await grantees(owner) == {BEFORE.application}, "the one that the tables are granted to"
     assert await grantees(running_engines.template.owner) == {NAMES.application}
