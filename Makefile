@@ -63,7 +63,10 @@ test-fast: $(VENV)/dev.stamp ## the tests that need nothing running, under a min
 
 test: setup-dev check ## every check and every test: real PostgreSQL, Redis, browser and clients
 	@cd web && ../$(BIN)/npm run --silent check && ../$(BIN)/npm test --silent
-	@$(BIN)/pytest
+	@mkdir -p build; $(BIN)/pytest tests/browser >build/browser-tests.log 2>&1 & browser=$$!; \
+	$(BIN)/pytest tests/unit tests/conformance tests/integration tests/cluster; others=$$?; \
+	echo "tests/browser, which ran beside the others:"; wait $$browser; in_browser=$$?; \
+	if [ $$in_browser = 0 ]; then tail -n 1 build/browser-tests.log; else cat build/browser-tests.log; exit 1; fi; exit $$others
 
 bench: setup $(VENV)/bench.stamp ## measure this server and its peers, about 15 minutes; reports in .bench/
 	@$(BIN)/python -m loadtest bench

@@ -68,3 +68,10 @@ def test_every_module_says_what_it_is() -> None:
     silent = [name for name, path in MODULES.items() if not ast.get_docstring(tree_of(path))]
     assert silent == []
     assert importlib.util.find_spec("realtime") is not None
+
+
+def test_make_test_runs_every_folder_of_tests() -> None:
+    tests = ROOT.parent / "tests"
+    folders = {path.parent.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")}
+    recipe = (ROOT.parent / "Makefile").read_text().partition("\ntest:")[2].partition("\n\n")[0]
+    assert folders == set(re.findall(r"tests/(\w+)", recipe))
