@@ -91,8 +91,8 @@ sbom: setup build/audit/tools.stamp ## write what the server is made of to build
 format: $(VENV)/dev.stamp ## put the code into its form
 	@$(BIN)/ruff format -q . ; $(BIN)/ruff check -q --fix .
 
-docs: $(VENV)/dev.stamp ## write the generated pages anew
-	@$(BIN)/python tools/generate_docs.py
+docs: $(VENV)/dev.stamp ## write the generated pages anew, and the schema that the migrations make
+	@$(BIN)/python tools/generate_docs.py && $(BIN)/python tools/schema.py
 
 lock: $(VENV)/python.stamp ## resolve the dependencies anew into requirements/*.txt
 	@$(BIN)/pip install -q uv

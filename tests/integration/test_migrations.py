@@ -11,6 +11,7 @@ import pytest
 
 from realtime.store import migrate
 from realtime.store.starting import CannotStart
+from tools import schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,3 +110,7 @@ async def test_a_role_with_settings_of_its_own_migrates_as_any_other(own_databas
     slow = ("0900_slow.sql", "SELECT pg_sleep(0.4); CREATE TABLE slow (n integer);")
     assert await migrate.apply(own_database.owner, [*migrate.files(), slow]) == ["0900_slow.sql"]
     assert await other.fetchval("SELECT to_regclass('public.slow') IS NOT NULL")
+
+
+def test_the_schema_file_says_what_the_migrations_make(own_database: Urls) -> None:
+    assert schema.SCHEMA.read_text("utf-8") == schema.dump(own_database.owner), "run make docs"

@@ -15,6 +15,7 @@ import pytest
 
 from realtime.store import queries
 from tests.conftest import clone
+from tools.schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +51,7 @@ ANALYZE;
 
 
 def all_queries() -> list[tuple[str, str]]:
-    files = sorted(pathlib.Path(str(resources.files("realtime"))).glob("*/*.sql"))
+    files = sorted(set(pathlib.Path(str(resources.files("realtime"))).glob("*/*.sql")) - {SCHEMA})
     names = [f"{file.parent.name}.{file.stem}" for file in files]
     return [(name, section) for name in names for section in vars(queries.load(*name.split(".")))]
 
