@@ -1,4 +1,4 @@
--- The schema that the migrations make. Written by `make schema`; a test fails when it is stale.
+-- The schema that the migrations make. Written by `make docs`; a test fails when it is stale.
 
 CREATE FUNCTION public.append_batch(p_rooms uuid[], p_actors uuid[], p_kinds text[], p_client_ids text[], p_targets bigint[], p_bodies text[]) RETURNS TABLE(at timestamp with time zone, seqs bigint[], outcomes text[], first_ats timestamp with time zone[])
     LANGUAGE plpgsql
