@@ -178,6 +178,13 @@ class Config:
         "URL", secret=True,
     )  # fmt: skip
     outbound_requests: int = _setting(64, "such requests at once; 4 of them to one host", at_least=1, at_most=1000)
+    sandbox_processes: int = _setting(
+        2, "small processes for bytes of others (pictures, pages, documents), on each node; none is started before it is needed",
+        at_least=1, at_most=64,
+    )  # fmt: skip
+    sandbox_memory_bytes: int = _setting(
+        512 << 20, "memory that each of them may map", "bytes", at_least=64 << 20, at_most=1 << 40
+    )
     drain_s: float = _setting(25.0, "time to finish after SIGTERM", "s", at_least=1, at_most=3600)
     log_level: str = _setting("info", "how much is logged", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting("auto", "console, json, or auto: console on a terminal", choices=("auto", "console", "json"))

@@ -60,6 +60,8 @@ from realtime.rooms.people import People
 from realtime.rooms.people_store import PeopleStore
 from realtime.rooms.service import Rooms
 from realtime.rooms.store import Quotas, RoomStore
+from realtime.sandbox.pool import Sandbox
+from realtime.sandbox.pool import Settings as SandboxSettings
 from realtime.store import migrate
 from realtime.store.pool import Database
 from realtime.surface.door import Door
@@ -164,6 +166,11 @@ class Node:
             config.outbound_requests,
             proxy=config.outbound_proxy,
             observed=metrics.asked,
+        )
+        self.sandbox = Sandbox(
+            SandboxSettings(config.sandbox_processes, config.sandbox_memory_bytes),
+            observed=metrics.sandboxed,
+            started=metrics.sandbox_starts.inc,
         )
         codec = EventCodec(event_frame, event_of)
         self.feeds = Feeds(
@@ -311,6 +318,8 @@ class Node:
         metrics.read(metrics.bus_unheard, lambda: self.bus.unheard)
         metrics.read(metrics.bus_silent, lambda: self.bus.silent_nodes)
         metrics.read(metrics.outbound_busy, lambda: self.outbound.busy)
+        metrics.read(metrics.sandbox_processes, lambda: self.sandbox.alive)
+        metrics.read(metrics.sandbox_waiting, lambda: self.sandbox.waiting)
         metrics.read(metrics.tasks_in_trouble, lambda: len(self.loops.troubles()))
         metrics.read_each(
             metrics.sessions,
@@ -331,6 +340,7 @@ class Node:
                 await part.open()
                 stack.push_async_callback(part.close)
             stack.push_async_callback(self.outbound.close)
+            stack.push_async_callback(self.sandbox.close)
             await self.feeds.look()
             self.feeds.open()
             stack.push_async_callback(self.feeds.close)

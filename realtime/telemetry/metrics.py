@@ -106,6 +106,15 @@ class Metrics:
         self.outbound_seconds = self._histogram("outbound_seconds", "Time of such requests.", _SLOW_S, ["purpose"])
         self.outbound_busy = self._gauge("outbound_busy", "Such requests that are being made.")
 
+        # Foreign bytes
+        self.sandbox_tasks = self._counter(
+            "sandbox_tasks", "Tasks of the sandbox, by name and outcome: ok or why there is no answer.", ["task", "outcome"]
+        )
+        self.sandbox_seconds = self._histogram("sandbox_seconds", "Time of such tasks.", _SLOW_S, ["task"])
+        self.sandbox_starts = self._counter("sandbox_starts", "Processes of the sandbox that were started.")
+        self.sandbox_processes = self._gauge("sandbox_processes", "Processes of the sandbox.")
+        self.sandbox_waiting = self._gauge("sandbox_waiting", "Tasks of the sandbox that wait for a process.")
+
         # The process
         self.loop_lag = self._histogram("loop_lag_seconds", "How late the event loop runs.", _FAST_S)
         self.task_failures = self._counter(
@@ -175,6 +184,10 @@ class Metrics:
     def asked(self, purpose: str, outcome: str, seconds: float) -> None:
         self.outbound_requests.labels(purpose, outcome).inc()
         self.outbound_seconds.labels(purpose).observe(seconds)
+
+    def sandboxed(self, task: str, outcome: str, seconds: float) -> None:
+        self.sandbox_tasks.labels(task, outcome).inc()
+        self.sandbox_seconds.labels(task).observe(seconds)
 
     def observed(self, method: str, route: str, status: int, seconds: float) -> None:
         self.http.labels(method, route, str(status)).observe(seconds)

@@ -1,0 +1,1 @@
+"""Functions on bytes of others (pictures, pages, documents), run in small processes that may crash."""
