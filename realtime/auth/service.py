@@ -21,7 +21,7 @@ from realtime.limits import Buckets
 from realtime.model import Principal, Session, SessionId, User, UserId, is_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from realtime.auth.accounts import AccountStore
     from realtime.auth.ended import EndedSessions
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from realtime.auth.sessions import SessionStore
     from realtime.auth.throttle import Throttle
     from realtime.auth.users import UserStore
+    from realtime.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -74,46 +75,49 @@ class SignedIn:
     expires_in: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where accounts are."""
+
+    users: UserStore
+    accounts: AccountStore
+    sessions: SessionStore
+
+
 class Accounts:
     """The service of accounts.
 
     Args:
-        users, accounts, sessions: The stores.
+        stores: Of users, accounts and sessions.
         passwords: Checks them.
         keys: Sign access tokens.
         ended: Knows, and makes known, which sessions are over.
         throttle: Counts attempts, over all nodes.
         settings: Bounds.
-        new_id: Makes ids.
-        clock: Unix seconds.
-        loops: Run what runs in the background.
+        runtime: Clocks, ids, and who runs what runs in the background.
     """
 
     def __init__(
         self,
-        users: UserStore,
-        accounts: AccountStore,
-        sessions: SessionStore,
+        stores: Stores,
         passwords: Passwords,
         keys: KeyRing,
         ended: EndedSessions,
         throttle: Throttle,
         settings: Settings,
-        new_id: Callable[[], str],
-        clock: Clock,
-        loops: tasks.Loops,
+        runtime: Runtime,
     ) -> None:
-        self._loops = loops
-        self._users = users
-        self._accounts = accounts
-        self._sessions = sessions
+        self._loops = runtime.loops
+        self._users = stores.users
+        self._accounts = stores.accounts
+        self._sessions = stores.sessions
         self._passwords = passwords
         self._keys = keys
         self._ended = ended
         self._settings = settings
         self._claims = Claims(settings.issuer, settings.audience)
-        self._new_id = new_id
-        self._clock = clock
+        self._new_id = runtime.new_id
+        self._clock = runtime.wall
         self._throttle = throttle
         each, address = settings.login_rate_per_min, settings.address_login_rate_per_min
         self._guesses = Budget("sign-in", each, _HOUR_S, 60 / each)

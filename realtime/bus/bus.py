@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors, redis_url, tasks
@@ -60,22 +61,50 @@ class Receiver(Protocol):
         """This node could not send some of its frames, and can again."""
 
 
-class Bus:
-    """This node's end of the bus.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the bus is.
 
     Args:
         url: Of Redis; `realtime.redis_url` says which forms it may have.
         prefix: Of all channels; what shares a Redis and is not one cluster needs different ones.
-        sender: 8 random bytes of this node.
-        receiver: Gets what others sent.
-        keys: What envelopes are sealed with.
+        extensions: Whether this node has extensions, and wants to hear those of the others.
+    """
+
+    url: str
+    prefix: str
+    extensions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the bus tells.
+
+    Args:
         refused: Called with the reason for each payload that was not taken.
         dropped: Called with the number of payloads that could not be sent.
         health: Called with True and False as the bus comes and goes; with a part of a cluster away it is gone.
         deaf: Called with seconds as the time grows during which some server was not heard.
         round_trip: Called with the seconds that a probe took through Redis and back.
+    """
+
+    refused: Callable[[str], None] = lambda _reason: None
+    dropped: Callable[[int], None] = lambda _count: None
+    health: Callable[[bool], None] = lambda _healthy: None
+    deaf: Callable[[float], None] = lambda _seconds: None
+    round_trip: Callable[[float], None] = lambda _seconds: None
+
+
+class Bus:
+    """This node's end of the bus.
+
+    Args:
+        settings: Where Redis is.
+        sender: 8 random bytes of this node.
+        receiver: Gets what others sent.
+        keys: What envelopes are sealed with.
+        hooks: What is told of it.
         loops: Run what runs in the background.
-        extensions: Whether this node has extensions, and wants to hear those of the others.
 
     Attributes:
         sealer: Of this node, for what it keeps in Redis.
@@ -83,30 +112,23 @@ class Bus:
 
     def __init__(
         self,
-        url: str,
-        prefix: str,
+        settings: Settings,
         sender: bytes,
         receiver: Receiver,
         keys: Keys,
-        *,
-        refused: Callable[[str], None] = lambda _reason: None,
-        dropped: Callable[[int], None] = lambda _count: None,
-        health: Callable[[bool], None] = lambda _healthy: None,
-        deaf: Callable[[float], None] = lambda _seconds: None,
-        round_trip: Callable[[float], None] = lambda _seconds: None,
-        loops: tasks.Loops | None = None,
-        extensions: bool = False,
+        hooks: Hooks,
+        loops: tasks.Loops,
     ) -> None:
-        self._loops = loops or tasks.Loops()
-        servers = redis_url.parse(url)
+        self._loops = loops
+        servers, prefix = redis_url.parse(settings.url), settings.prefix
         self.sealer = self._sealer = Sealer(keys, sender)
         self._sender = sender
         self._receiver = receiver
-        self._count_refused = refused
-        self._count_dropped = dropped
-        self._health = health
-        self.silent = deaf
-        self.round_trip = round_trip
+        self._count_refused = hooks.refused
+        self._count_dropped = hooks.dropped
+        self._health = hooks.health
+        self.silent = hooks.deaf
+        self.round_trip = hooks.round_trip
         self._room_prefix = f"{prefix}:room:"
         self._own = f"{prefix}:node:{sender.hex()}"
         self._cluster: Cluster | None = None
@@ -118,7 +140,9 @@ class Bus:
             self._only = self._make_shard(servers.urls[0], False, lambda: self._own)
         self._lane = sender[0] % len(self._control)
         self._extensions = f"{prefix}:extensions"
-        self._placed: dict[str, Shard | None] = dict.fromkeys([*self._control, self._extensions] if extensions else self._control)
+        self._placed: dict[str, Shard | None] = dict.fromkeys(
+            [*self._control, self._extensions] if settings.extensions else self._control
+        )
         self._missed: set[str] = set()  # channels on which something may have been lost until they are carried again
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._clock = asyncio.get_running_loop().time

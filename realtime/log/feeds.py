@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from realtime.log.store import EventStore
     from realtime.model import Access, Event
+    from realtime.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,22 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooks:
+    """What feeds tell.
+
+    Args:
+        delivered: Called with (events, recipients) after each delivery.
+        repaired: Called with the number of events that had to be read from the store, and the age in seconds of the oldest.
+        restored: Called when the database was restored while this node ran: no feed is open any more, and every connection
+            must come back.
+    """
+
+    delivered: Callable[[int, int], None] = lambda _events, _recipients: None
+    repaired: Callable[[int, float], None] = lambda _events, _age_s: None
+    restored: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribed:
     """The answer for one room: `frames` are all events up to `head_seq`; None means reset. Or a refusal.
 
@@ -141,12 +158,8 @@ class Feeds:
         codec: Encodes events, and recognises departures.
         settings: Bounds.
         may_read: Raises RealtimeError unless a user with this role in a room of this kind receives its events.
-        now: Seconds since the epoch.
-        delivered: Called with (events, recipients) after each delivery.
-        repaired: Called with the number of events that had to be read from the store, and the age in seconds of the oldest.
-        loops: Run what runs in the background.
-        restored: Called when the database was restored while this node ran: no feed is open any more, and every connection
-            must come back.
+        hooks: What is told of them.
+        runtime: Clocks, and who runs what runs in the background.
 
     Attributes:
         epoch: Of the database, as it was read last.
@@ -160,29 +173,25 @@ class Feeds:
         codec: Codec,
         settings: Settings,
         may_read: Callable[[RoomKind | None, Role | None], None],
-        now: Callable[[], float],
-        *,
-        delivered: Callable[[int, int], None] = lambda _events, _recipients: None,
-        repaired: Callable[[int, float], None] = lambda _events, _age_s: None,
-        loops: tasks.Loops | None = None,
-        restored: Callable[[], None] = lambda: None,
+        hooks: Hooks,
+        runtime: Runtime,
     ) -> None:
         self.epoch = ""
         self._rooms = rooms
-        self._restored = restored
-        self._loops = loops or tasks.Loops()
+        self._restored = hooks.restored
+        self._loops = runtime.loops
         self._bus = bus
         self._codec = codec
         self._settings = settings
         self._may_read = may_read
-        self._delivered = delivered
+        self._delivered = delivered = hooks.delivered
         self._feeds: dict[RoomId, Feed] = {}  # the one that had something last is the last
         self._opening: dict[RoomId, asyncio.Task[Feed]] = {}
         self._arrived: dict[RoomId, list[tuple[int, list[Entry]]]] = {}  # for feeds that are being opened
         self._memory_bytes = 0
         self._access = Coalescer[tuple[RoomId, UserId], "Access | None"](rooms.access, 2000)
         self._heads = Coalescer[RoomId, "int | None"](self._load_heads(rooms), 5000)
-        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, repaired, now, self._loops, self.look)
+        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, hooks.repaired, self.look, runtime)
         self._log = log
         self._pages = Coalescer[Range, "list[Frame]"](self._load_pages, 50)
         self._readers = asyncio.Semaphore(_READERS)

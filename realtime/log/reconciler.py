@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from realtime.log.feed import Feed
     from realtime.log.feeds import Settings
     from realtime.model import Event, RoomId
+    from realtime.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +64,8 @@ class Follower:
         offer: Hands events to a room's feed.
         settings: Bounds and pauses.
         repaired: Called with the number of events that had to be read, and the age in seconds of the oldest of them.
-        now: Seconds since the epoch.
-        loops: Run what runs in the background.
         look: Called before everything is compared: what was open may belong to another epoch. Raises Unavailable.
+        runtime: Clocks, and who runs what runs in the background.
     """
 
     def __init__(
@@ -76,11 +76,10 @@ class Follower:
         offer: Callable[[RoomId, list[Event]], None],
         settings: Settings,
         repaired: Callable[[int, float], None],
-        now: Callable[[], float],
-        loops: tasks.Loops,
         look: Callable[[], Awaitable[None]],
+        runtime: Runtime,
     ) -> None:
-        self._loops = loops
+        self._loops = runtime.loops
         self._look = look
         self._feeds = feeds
         self._log = log
@@ -88,7 +87,7 @@ class Follower:
         self._offer = offer
         self._settings = settings
         self._repaired = repaired
-        self._now = now
+        self._now = runtime.wall
         self._clock = asyncio.get_running_loop().time
         self._pages = Coalescer[Range, Page](self._load_pages, 50)
         self._called = asyncio.Event()

@@ -22,7 +22,7 @@ from realtime.auth.ended import EndedSessions
 from realtime.auth.keys import KeyRing
 from realtime.auth.passwords import Passwords
 from realtime.auth.redis_attempts import RedisAttempts
-from realtime.auth.service import Accounts
+from realtime.auth.service import Accounts, Stores
 from realtime.auth.service import Settings as AccountSettings
 from realtime.auth.sessions import SessionStore
 from realtime.auth.signing_keys import SigningKeyStore
@@ -30,6 +30,8 @@ from realtime.auth.throttle import Throttle
 from realtime.auth.users import UserStore
 from realtime.budgets import Allowance, Budget, Budgets
 from realtime.bus.bus import Bus
+from realtime.bus.bus import Hooks as BusHooks
+from realtime.bus.bus import Settings as BusSettings
 from realtime.extensions.loading import load
 from realtime.extensions.siblings import Place, Siblings
 from realtime.gateway.admission import AdmissionLimits
@@ -42,11 +44,11 @@ from realtime.gateway.socketio import event_frame, event_of
 from realtime.gateway.transport import READ_TIMES
 from realtime.limits import Buckets, Rate
 from realtime.log.feeds import Feeds
+from realtime.log.feeds import Hooks as FeedHooks
 from realtime.log.feeds import Settings as FeedSettings
 from realtime.log.frames import EventCodec
 from realtime.log.store import NO_APPEND, EventStore
 from realtime.log.writer import Writer
-from realtime.model import uuid7
 from realtime.node.nodes import Nodes
 from realtime.node.operations import served
 from realtime.node.status import SAMPLE_S, Board, Reading
@@ -60,6 +62,7 @@ from realtime.rooms.people import People
 from realtime.rooms.people_store import PeopleStore
 from realtime.rooms.service import Rooms
 from realtime.rooms.store import Quotas, RoomStore
+from realtime.runtime import Runtime, new_id
 from realtime.sandbox.pool import Sandbox
 from realtime.sandbox.pool import Settings as SandboxSettings
 from realtime.store import migrate
@@ -117,6 +120,7 @@ class Node:
         self._away_since_s: float | None = None
         self._sending_away: asyncio.Task[None] | None = None
         self.loops = Loops(failed=lambda task: metrics.task_failures.labels(task).inc())
+        runtime = Runtime(self.loops)
 
         self.database = Database(
             database_url,
@@ -135,18 +139,18 @@ class Node:
             SigningKeyStore(self.database), config.signing_key_rotation_s, config.access_token_ttl_s + config.token_grace_s
         )
         self.bus = Bus(
-            redis_url,
-            config.redis_prefix,
+            BusSettings(redis_url, config.redis_prefix, extensions=bool(config.extension_names)),
             os.urandom(8),
             nodes := Nodes(lambda message: self.bus.publish_control(message)),
             self.keys,
-            refused=lambda reason: metrics.bus_refused.labels(reason).inc(),
-            dropped=metrics.bus_dropped.inc,
-            health=self._bus_health,
-            deaf=metrics.bus_deaf.inc,
-            round_trip=metrics.bus_round_trip.observe,
-            loops=self.loops,
-            extensions=bool(config.extension_names),
+            BusHooks(
+                refused=lambda reason: metrics.bus_refused.labels(reason).inc(),
+                dropped=metrics.bus_dropped.inc,
+                health=self._bus_health,
+                deaf=metrics.bus_deaf.inc,
+                round_trip=metrics.bus_round_trip.observe,
+            ),
+            self.loops,
         )
         # Presence names this run of the node, not the node: what a killed run left must not be taken for ours.
         this_run = f"{self.id}.{os.urandom(4).hex()}"
@@ -156,10 +160,8 @@ class Node:
             PresenceStore(self.database),
             nodes.presence_changed,
             nodes.chosen,
-            time.monotonic,
-            time.time,
             config.presence_room_members,
-            self.loops,
+            runtime,
         )
         self.outbound = Outbound(
             Rules(config.reachable, config.outbound_port_numbers),
@@ -185,11 +187,8 @@ class Node:
                 resume_events=config.resume_max_events,
             ),
             policy.read,
-            time.time,
-            delivered=metrics.delivered,
-            repaired=metrics.repaired_from_store,
-            loops=self.loops,
-            restored=self._restored,
+            FeedHooks(metrics.delivered, metrics.repaired_from_store, self._restored),
+            runtime,
         )
         self.writer = Writer(
             log,
@@ -218,9 +217,7 @@ class Node:
             self.loops,
         )
         self.accounts = Accounts(
-            users,
-            accounts,
-            sessions,
+            Stores(users, accounts, sessions),
             passwords,
             self.keys,
             self.ended,
@@ -234,9 +231,7 @@ class Node:
                 address_login_rate_per_min=config.address_login_rate_per_min,
                 register_rate_per_min=config.register_rate_per_min,
             ),
-            new_id,
-            time.time,
-            self.loops,
+            runtime,
         )
         self.administration = Administration(users, accounts, passwords, self.ended.end)
         self.hub = Hub()
@@ -507,8 +502,3 @@ def gateway_config(config: Config, place: Place | None = None) -> GatewayConfig:
         token_grace_s=config.token_grace_s,
         attachments_limit_bytes=4 * config.max_packet_bytes,
     )
-
-
-def new_id() -> str:
-    """Make an id: time-ordered, so that indexes grow at their end, and unguessable."""
-    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))

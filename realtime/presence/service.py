@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from realtime.presence.lease import Lease
     from realtime.presence.store import PresenceStore
     from realtime.presence.watches import News, Watcher
+    from realtime.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -88,10 +89,8 @@ class Presence:
         store: What people chose, when they were last seen, and who is in a room.
         publish: Sends a message to all nodes; may be lost.
         tell_choice: Makes known, elsewhere and to the user's own connections, what somebody chose.
-        clock: Monotonic seconds.
-        wall: Unix seconds.
         room_members: How many members of a room are watched one by one; larger rooms are counted.
-        loops: Run what runs in the background.
+        runtime: Clocks, and who runs what runs in the background.
     """
 
     def __init__(
@@ -101,19 +100,17 @@ class Presence:
         store: PresenceStore,
         publish: Callable[[bytes], None],
         tell_choice: Callable[[UserId, PresenceSetting], None],
-        clock: Callable[[], float],
-        wall: Callable[[], float],
         room_members: int,
-        loops: tasks.Loops,
+        runtime: Runtime,
     ) -> None:
-        self._loops = loops
+        self._loops = runtime.loops
         self._node = node
         self._lease = lease
         self._store = store
         self._publish = publish
         self._tell_choice = tell_choice
-        self._clock = clock
-        self._wall = wall
+        self._clock = clock = runtime.clock
+        self._wall = runtime.wall
         self._room_members = room_members
         self._state = PresenceState()
         self._watches = Watches()

@@ -13,10 +13,11 @@ import pytest
 from redis.asyncio import Redis
 
 from realtime.bus import bus as bus_module
-from realtime.bus.bus import Bus
+from realtime.bus.bus import Bus, Hooks, Settings
 from realtime.bus.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, Kind, Sealer
 from realtime.model import RoomId
 from realtime.node import engines
+from realtime.tasks import Loops
 from tests.process import readable
 
 if TYPE_CHECKING:
@@ -92,9 +93,11 @@ class Node:
     def __init__(self, url: str, prefix: str, ring: Ring | None = None) -> None:
         self.heard = heard = Heard()
         self.bus = Bus(
-            url, prefix, os.urandom(8), heard, ring or Ring(),
-            refused=lambda reason: heard.refused.update([reason]), health=heard.health.append,
-            deaf=heard._deafened, dropped=heard._dropped,
+            Settings(url, prefix), os.urandom(8), heard, ring or Ring(),
+            Hooks(
+                refused=lambda reason: heard.refused.update([reason]), health=heard.health.append,
+                deaf=heard._deafened, dropped=heard._dropped,
+            ), Loops(),
         )  # fmt: skip
 
 

@@ -19,9 +19,9 @@ from realtime.auth import tokens
 from realtime.auth.tokens import Claims
 from realtime.model import EventKind, SessionId, User, UserId
 from realtime.node import engines
-from realtime.node.app import new_id
 from realtime.node.operations import OPERATIONS
 from realtime.operations import by_event
+from realtime.runtime import new_id
 from realtime.wire import socket as contract
 from tests.client import PASSWORD, Person, Socket, unique
 from tests.conformance.wire import RawSocket

@@ -75,3 +75,22 @@ def test_make_test_runs_every_folder_of_tests() -> None:
     folders = {path.parent.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")}
     recipe = (ROOT.parent / "Makefile").read_text().partition("\ntest:")[2].partition("\n\n")[0]
     assert folders == set(re.findall(r"tests/(\w+)", recipe))
+
+
+MOST_PARAMETERS = 8
+LONGER: dict[str, int] = {}
+"""Constructors that take more, and how many: this list only gets shorter."""
+
+
+def test_no_constructor_takes_more_than_eight_parameters() -> None:
+    found: dict[str, int] = {}
+    for name, path in MODULES.items():
+        for one in ast.walk(tree_of(path)):
+            if isinstance(one, ast.ClassDef):
+                for made in one.body:
+                    if isinstance(made, ast.FunctionDef) and made.name == "__init__":
+                        given = made.args
+                        count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs) - 1  # without self
+                        if count > MOST_PARAMETERS:
+                            found[f"{name}.{one.name}"] = count
+    assert found == LONGER

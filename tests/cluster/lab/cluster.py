@@ -20,7 +20,7 @@ import asyncpg
 from realtime.auth import tokens
 from realtime.model import SessionId, User, UserId
 from realtime.node import engines
-from realtime.node.app import new_id
+from realtime.runtime import new_id
 from realtime.store import migrate
 from realtime.store.provision import provision
 from tests.cluster.lab.load import Person

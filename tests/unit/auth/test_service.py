@@ -14,12 +14,13 @@ from realtime.auth.accounts import PasswordChange
 from realtime.auth.ended import POLL_S, EndedSessions
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.passwords import Passwords
-from realtime.auth.service import MAX_SESSIONS, Accounts, Settings, SignedIn
+from realtime.auth.service import MAX_SESSIONS, Accounts, Settings, SignedIn, Stores
 from realtime.auth.sessions import Rotation
 from realtime.auth.throttle import Throttle
 from realtime.auth.tokens import RefreshToken
 from realtime.auth.users import Credentials
 from realtime.model import SessionId, User, UserId
+from realtime.runtime import Runtime
 from realtime.tasks import Loops
 from tests.unit.auth.test_keys import Store as KeyStore
 from tests.unit.presence.virtual_time import now_s, run
@@ -156,17 +157,13 @@ class World:
         loops = Loops()
         self.ended = EndedSessions(cast("Any", self.sessions), TOKEN_LIFE_S, self.told.append, self.closed.append, loops)
         self.accounts = Accounts(
-            cast("Any", self.users),
-            cast("Any", Store(self.users, self.sessions)),
-            cast("Any", self.sessions),
+            Stores(cast("Any", self.users), cast("Any", Store(self.users, self.sessions)), cast("Any", self.sessions)),
             self.passwords,
             self.keys,
             self.ended,
             Throttle(None, lambda: self.now_s),
             SETTINGS,
-            lambda: f"019b0000-0000-7000-8000-{next(numbers):012x}",
-            lambda: self.now_s,
-            loops,
+            Runtime(loops, wall=lambda: self.now_s, new_id=lambda: f"019b0000-0000-7000-8000-{next(numbers):012x}"),
         )
 
 

@@ -14,11 +14,13 @@ import pytest
 from realtime import errors
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.log.feed import Frame
-from realtime.log.feeds import Feeds, Settings
+from realtime.log.feeds import Feeds, Hooks, Settings
 from realtime.log.frames import EventCodec
 from realtime.log.store import Page, Range
 from realtime.model import Access, Event, EventKind, Role, RoomId, RoomKind, UserId
 from realtime.rooms import policy
+from realtime.runtime import Runtime
+from realtime.tasks import Loops
 from tests.unit.presence.virtual_time import now_s, run
 
 ANN = UserId("ann")
@@ -165,8 +167,8 @@ class World:
         self.store, self.bus = Store(), Bus()
         self.repaired: list[tuple[int, float]] = []
         self.feeds = Feeds(
-            self.store, self.store, self.bus, CODEC, Settings(**settings), policy.read, lambda: 0.0,  # type: ignore[arg-type]
-            repaired=lambda count, age_s: self.repaired.append((count, age_s)),
+            self.store, self.store, self.bus, CODEC, Settings(**settings), policy.read,  # type: ignore[arg-type]
+            Hooks(repaired=lambda count, age_s: self.repaired.append((count, age_s))), Runtime(Loops(), wall=lambda: 0.0),
         )  # fmt: skip
         self.feeds.open()
 

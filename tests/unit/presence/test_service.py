@@ -18,6 +18,7 @@ from realtime.presence.service import CHOICES_S, GRACE_S, RENEW_S, SETTLE_S, Cha
 from realtime.presence.state import PLAIN, Entry, View
 from realtime.presence.store import Known, PresenceStore
 from realtime.presence.watches import UPDATE_S
+from realtime.runtime import Runtime
 from realtime.tasks import Loops
 from tests.unit.presence.virtual_time import now_s, run
 
@@ -196,10 +197,8 @@ class Node:
             cast("PresenceStore", redis.store),
             redis.publish,
             redis.chose,
-            now_s,
-            now_s,
-            room_members=3,
-            loops=self.loops,
+            3,
+            Runtime(self.loops, now_s, now_s),
         )
         redis.nodes[name] = self.presence
 
