@@ -10,10 +10,7 @@ from realtime.config import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    try:
-        from realtime.extensions.namespaces import Extensions
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"ROOMWIRE_EXTENSIONS needs the package {error.name}: install roomwire[extensions].") from error
+    from realtime.extensions.namespaces import Extensions
 
 
 def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:
@@ -29,7 +26,10 @@ def load(names: Sequence[str], limit_bytes: int) -> Extensions | None:
     if not names:
         return None
     # Here, since python-socketio's server costs 65 ms and 9 MiB: nodes without extensions go without.
-    from realtime.extensions.namespaces import Extensions
+    try:
+        from realtime.extensions.namespaces import Extensions
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"ROOMWIRE_EXTENSIONS needs the package {error.name}: install roomwire[extensions].") from error
 
     found = Extensions(limit_bytes, namespaces=[])
     for name in names:
