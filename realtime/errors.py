@@ -309,3 +309,8 @@ class Draining(RealtimeError):
 def all_errors() -> list[type[RealtimeError]]:
     """Return every error class that has a code of its own, in the order of this file."""
     return [kind for kind in RealtimeError.__subclasses__() if "code" in kind.__dict__ or kind is Internal]
+
+
+def refusal(code: str) -> RealtimeError:
+    """Return a refusal by its code; `Internal` for a code that nobody declared."""
+    return next((one for one in RealtimeError.__subclasses__() if one.__dict__.get("code") == code), Internal)()

@@ -70,20 +70,6 @@ class MayAdd(enum.StrEnum):
     NOBODY = "nobody"
 
 
-class EventKind(enum.StrEnum):
-    """Everything that takes a room's next `seq`. The value is the Socket.IO event name."""
-
-    MESSAGE_CREATED = "message.created"
-    MESSAGE_EDITED = "message.edited"
-    MESSAGE_DELETED = "message.deleted"
-    MEMBER_JOINED = "member.joined"
-    MEMBER_LEFT = "member.left"
-    MEMBER_REMOVED = "member.removed"
-    MEMBER_ROLE_CHANGED = "member.role_changed"
-    MEMBER_BANNED = "member.banned"
-    MEMBER_UNBANNED = "member.unbanned"
-
-
 @dataclass(frozen=True, slots=True)
 class User:
     id: UserId
@@ -254,10 +240,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """One numbered row of a room. One is made per message on every node: a struct costs a tenth of a dataclass.
 
     Args:
-        kind: An `EventKind`, or a kind that only newer nodes know: rows of theirs are passed on like all others.
-        target: For edits and deletions, the `seq` of the message concerned.
+        kind: One of the registry (`log.kinds`), or one that only newer nodes know: rows of theirs are passed on like all others.
+        target: The `seq` of the event that this one is about; for edits and deletions, of the message.
         user: For membership events, the user concerned (`actor` is who did it).
         body: The text of a message or of its edit. For a created message: as it is now.
+        thread: The `seq` of the message that this one answers.
+        data: What the kind says beyond these fields, as JSON holds it.
     """
 
     room: RoomId
@@ -272,6 +260,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     body: str | None = None
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
+    thread: int | None = None
+    data: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from typing import Any
 import jsonschema
 import msgspec
 
+from realtime.node.kinds import KINDS
 from realtime.node.operations import OPERATIONS
 from realtime.surface.rest import asyncapi, openapi
 
-_REST = msgspec.to_builtins(openapi.document(OPERATIONS))
-_SOCKET = msgspec.to_builtins(asyncapi.document(OPERATIONS))
+_REST = msgspec.to_builtins(openapi.document(OPERATIONS, KINDS))
+_SOCKET = msgspec.to_builtins(asyncapi.document(OPERATIONS, KINDS))
 seen: Counter[str] = Counter()
 """What was checked: operation and status, event names, acks."""
 

@@ -18,11 +18,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it also runs where the package is not installed
 
 from realtime import config, errors  # noqa: E402 - after the path is set
+from realtime.node.kinds import KINDS  # noqa: E402
 from realtime.node.operations import OPERATIONS  # noqa: E402
 from realtime.operations import by_event  # noqa: E402
 from realtime.surface.rest import schemas  # noqa: E402
 from realtime.telemetry.metrics import Metrics  # noqa: E402
-from realtime.wire import events, rest, socket, types  # noqa: E402
+from realtime.wire import rest, socket, types  # noqa: E402
+from realtime.wire.events import RoomEvent  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -92,12 +94,12 @@ def settings_page() -> str:
 def events_page() -> str:
     """Return `events.md`: what travels over the socket, and the objects in it."""
     requests = [_request(name, row.request, row.socket.ack) for name, row in by_event(OPERATIONS).items() if row.socket]
-    room_events = [_emitted(kind.value, struct) for kind, struct in events.STRUCT_BY_KIND.items()]
-    numbered = {kind.value for kind in events.STRUCT_BY_KIND}
-    others = [_emitted(name, struct) for name, struct in socket.EMITTED.items() if name not in numbered]
+    room_events = [_emitted(name, struct) for name, struct in KINDS.structs.items()]
+    others = [_emitted(name, struct) for name, struct in socket.EMITTED.items()]
     return _page(
         "Socket events",
-        "The events of the Socket.IO namespace `/`, from the structs in `realtime/wire`. How they work together is in "
+        "The events of the Socket.IO namespace `/`, from the structs in `realtime/wire` and the registry of kinds. How they work "
+        "together is in "
         "[protocol.md](protocol.md). A running server gives the same as AsyncAPI at `/api/asyncapi.json` and REST as OpenAPI "
         "at `/api/openapi.json`.",
         "Requests refuse fields that they do not know. Answers and events may gain fields: ignore what you do not know. "
@@ -181,7 +183,7 @@ def _about(one: type, *bases: type) -> str:
 
 def _fields(struct: type[msgspec.Struct]) -> str:
     """Return a table of the fields of a struct as they stand in its JSON Schema, those that are always there first."""
-    schema = schemas.components([struct])[struct.__name__]
+    schema = schemas.components([struct], KINDS.structs.values())[struct.__name__]
     always = {*schema.get("required", []), *_never_left_out(struct)}
     found = sorted(schema["properties"].items(), key=lambda item: item[0] not in always)
     head = ("Field", "Type", "Required" if schemas.is_request(schema) else "Always there", "Meaning")
@@ -206,7 +208,7 @@ def _kind(schema: dict[str, Any]) -> str:
         return ", ".join(f"`{str(one).lower() if isinstance(one, bool) else one}`" for one in schema["enum"])
     if schema.get("type") == "array":
         inner = schema["items"]
-        return "list of events" if len(inner.get("anyOf", [])) > 2 else f"list of {_kind(inner)}"
+        return "list of events" if inner == schemas.reference(RoomEvent) else f"list of {_kind(inner)}"
     return "time" if schema.get("format") == "date-time" else str(schema.get("type", "any JSON"))
 
 

@@ -1,8 +1,17 @@
 -- The ordered log.
 
 -- name: append
-SELECT at, seqs, outcomes, first_ats
-FROM append_batch($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8)
+SELECT at, seqs, refusals, first_ats FROM append_entries($1::jsonb)
+
+-- name: unnumbered
+-- Of the next $2 rooms by id those in which messages wait for their n, and the last room that was looked at.
+SELECT array_agg(p.id ORDER BY p.id) FILTER (WHERE p.numbered_seq < p.head_seq) AS rooms,
+       (array_agg(p.id ORDER BY p.id DESC))[1] AS last
+FROM (SELECT id, numbered_seq, head_seq FROM rooms WHERE id > $1 ORDER BY id LIMIT $2) p
+
+-- name: number
+-- Number the messages among the next $2 events of a room.
+SELECT number_messages($1, $2) AS is_left
 
 -- name: erase
 -- Erase at most $1 texts of edits of one deleted message; it is done when there were fewer. Nodes share the work.
@@ -34,7 +43,7 @@ WHERE e.room = job.room AND e.target = job.target
 -- is always read. Numbers are dense, so a range is a number of rows too. The length of a text is known without reading it.
 -- An edit of a deleted message shows no text, whether it was erased already or not.
 SELECT p.ord, p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.edited_at,
-       p.deleted_at,
+       p.deleted_at, p.thread, p.data,
        CASE
            WHEN p.kind = 'message.edited'
                 AND EXISTS (SELECT FROM events t WHERE t.room = p.room AND t.seq = p.target AND t.deleted_at IS NOT NULL)
@@ -44,7 +53,7 @@ FROM (
     SELECT w.ord, e.*, sum(e.size) OVER (PARTITION BY w.ord ORDER BY e.seq) AS in_range, sum(e.size) OVER (ORDER BY w.ord, e.seq) AS in_all
     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (room, since, until, ord)
     CROSS JOIN LATERAL (
-        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) AS size
+        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) + coalesce(octet_length(events.data::text), 0) AS size
         FROM events
         WHERE events.room = w.room AND events.seq > w.since AND events.seq <= w.until
         ORDER BY events.seq
@@ -67,7 +76,7 @@ WITH behind AS (
     SELECT b.*, sum(b.count) OVER (ORDER BY b.ord) - b.count AS before FROM behind b
 )
 SELECT p.ord, p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.edited_at,
-       p.deleted_at,
+       p.deleted_at, p.thread, p.data,
        CASE
            WHEN p.kind = 'message.edited'
                 AND EXISTS (SELECT FROM events t WHERE t.room = p.room AND t.seq = p.target AND t.deleted_at IS NOT NULL)
@@ -77,7 +86,7 @@ FROM (
     SELECT c.ord, e.*, sum(e.size) OVER (ORDER BY c.ord, e.seq) AS in_all
     FROM counted c
     CROSS JOIN LATERAL (
-        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) AS size
+        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) + coalesce(octet_length(events.data::text), 0) AS size
         FROM events
         WHERE events.room = c.room AND events.seq > c.position
         ORDER BY events.seq
@@ -90,11 +99,12 @@ ORDER BY p.ord, p.seq
 
 -- name: messages_before
 -- Up to $4 bytes of them; one is always read.
-SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.body, p.edited_at, p.deleted_at
+SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.body, p.edited_at,
+       p.deleted_at, p.thread, p.data
 FROM (
     SELECT m.*, sum(m.size) OVER (ORDER BY m.seq DESC) AS in_all
     FROM (
-        SELECT events.*, 256 + octet_length(events.body) AS size
+        SELECT events.*, 256 + octet_length(events.body) + coalesce(octet_length(events.data::text), 0) AS size
         FROM events
         WHERE room = $1 AND kind = 'message.created' AND seq < $2
         ORDER BY seq DESC
@@ -106,11 +116,12 @@ ORDER BY p.seq DESC
 
 -- name: messages_after
 -- Up to $4 bytes of them; one is always read.
-SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.body, p.edited_at, p.deleted_at
+SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.user_id, p.role, p.body, p.edited_at,
+       p.deleted_at, p.thread, p.data
 FROM (
     SELECT m.*, sum(m.size) OVER (ORDER BY m.seq) AS in_all
     FROM (
-        SELECT events.*, 256 + octet_length(events.body) AS size
+        SELECT events.*, 256 + octet_length(events.body) + coalesce(octet_length(events.data::text), 0) AS size
         FROM events
         WHERE room = $1 AND kind = 'message.created' AND seq > $2
         ORDER BY seq

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from realtime import errors, tasks
 from realtime.log.catch_up import CatchUp, Frames
 from realtime.log.coalescer import Coalescer
-from realtime.log.feed import Departure, Entry, Feed, Frame, Subscriber
+from realtime.log.feed import Entry, Feed, Frame, Subscriber
 from realtime.log.reconciler import Follower
 from realtime.log.store import Range
-from realtime.model import EventKind, Role, RoomId, RoomKind, UserId
+from realtime.model import Role, RoomId, RoomKind, UserId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -80,11 +80,11 @@ class Codec(Protocol):
     def check_signal(self, frame: bytes, room: RoomId) -> None:
         """Raise ValueError when a frame is no signal of this room."""
 
-    def departure(self, frame: Frame) -> Departure | None:
-        """Tell whether a frame, from wherever it came, ends somebody's membership."""
+    def entry(self, event: Event) -> Entry:
+        """Encode an event, with what a feed must know about it."""
 
-    def erases(self, frame: Frame) -> bool:
-        """Tell whether a frame deletes a message."""
+    def noted(self, frame: Frame) -> Entry:
+        """Return a frame, from wherever it came, with what a feed must know about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +234,8 @@ class Feeds:
 
     def committed(self, room: RoomId, events: list[Event]) -> None:
         """Deliver what this node committed, here and on every other node. `events` follow each other without a hole."""
-        encode = self._codec.encode
-        entries = [
-            Entry(encode(event), None) if event.kind is EventKind.MESSAGE_CREATED else self._entry(encode(event))
-            for event in events
-        ]
+        entry = self._codec.entry
+        entries = [entry(event) for event in events]
         self._offer(room, events[0].seq, entries)
         self._bus.publish_batch(room, events[0].seq, [entry.frame for entry in entries])
 
@@ -250,7 +247,7 @@ class Feeds:
         """
         if room in self._feeds or room in self._opening:
             checked = [self._codec.check(frame, room, seq) for seq, frame in enumerate(frames, first_seq)]
-            self._offer(room, first_seq, [self._entry(frame) for frame in checked])
+            self._offer(room, first_seq, [self._codec.noted(frame) for frame in checked])
 
     def signal(self, room: RoomId, frame: bytes, sender: Subscriber | None = None) -> None:
         """Write a frame without a number to everybody who receives the room, but for the sender."""
@@ -290,11 +287,8 @@ class Feeds:
         """Compare the positions of these rooms with the store: their frames may have been lost."""
         self._follower.suspect(rooms)
 
-    def _entry(self, frame: Frame) -> Entry:
-        return Entry(frame, self._codec.departure(frame), self._codec.erases(frame))
-
     def _offer_events(self, room: RoomId, events: Sequence[Event]) -> None:
-        self._offer(room, events[0].seq, [self._entry(self._codec.encode(event)) for event in events])
+        self._offer(room, events[0].seq, [self._codec.entry(event) for event in events])
 
     def _offer(self, room: RoomId, first_seq: int, entries: list[Entry]) -> None:
         feed = self._feeds.get(room)

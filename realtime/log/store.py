@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import enum
+import asyncio
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 import msgspec
 
-from realtime.errors import NotStorable, RealtimeError
-from realtime.model import Event, EventKind, RoomId, UserId
+from realtime.errors import NotStorable, RealtimeError, refusal
+from realtime.model import Event, RoomId, UserId
 from realtime.store import queries
 from realtime.store.pool import Refused
 from realtime.store.sqlstate import may_be_one_row
@@ -19,50 +19,77 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from realtime.log.kinds import Kind
     from realtime.store.pool import Database
 
 _SQL = queries.load("log", "events")
-_KINDS: dict[str, str] = {kind.value: kind for kind in EventKind}
 MAX_SEQ = 2**63 - 1
-MAX_EDITS = 1_000
-"""Of one message. Each edit is an event that stays in the log, and a text to erase when the message is deleted."""
 ERASE_AT_ONCE = 1_000
 """Texts that one statement erases: some 20 ms."""
-NO_APPEND: tuple[object, ...] = (_SQL.append, [], [], [], [], [], [], [], MAX_EDITS)
-"""The statement of `append` for an empty batch, which does nothing (`Database`'s `warm`)."""
+NUMBER_AT_ONCE = 500
+"""Events whose messages get their numbers in one statement, which holds the lock of their room: some 10 ms."""
+_ROOMS_AT_ONCE = 1_000
+_NUMBER_PAUSE_S = 0.02
+_DUPLICATE = "duplicate"
+_NOT_ENCODABLE = "22021"  # character_not_in_repertoire, and whatever else JSON cannot hold
+NIL = RoomId("00000000-0000-0000-0000-000000000000")
 
 
-class Outcome(enum.StrEnum):
-    """What became of one entry of a batch."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    CLIENT_ID_CONFLICT = "client_id_conflict"
-    ROOM_NOT_FOUND = "room_not_found"
-    NOT_A_MEMBER = "not_a_member"
-    MESSAGE_NOT_FOUND = "message_not_found"
-    FORBIDDEN = "forbidden"
-    TOO_MANY_EDITS = "too_many_edits"
-    ROOM_CLOSED = "room_closed"
+class _More(msgspec.Struct, kw_only=True):
+    thread: int | None = None
+    data: object = None
 
 
-class Entry(msgspec.Struct):
-    """What somebody wants appended. `target` is the message's `seq` for edits and deletions."""
+class Entry(_More):
+    """What a user wants appended.
+
+    Args:
+        target: The `seq` of the event that this one is about: the message, for edits and deletions.
+        thread: The `seq` of the message that this one answers.
+        data: What the kind says beyond the columns, as JSON can hold it.
+    """
 
     room: RoomId
     actor: UserId
-    kind: EventKind
+    kind: Kind
     client_id: str | None
     target: int | None
     body: str | None
 
 
-class Appended(msgspec.Struct, frozen=True, gc=False):
-    """The answer for one entry; `seq` and `at` are set for accepted and duplicate ones."""
+class Committed(msgspec.Struct, frozen=True, gc=False):
+    """An entry is in the log: its number, its time, and whether it had been there before."""
 
-    outcome: Outcome
     seq: int
     at: datetime
+    duplicate: bool = False
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An entry as `append_entries` takes it."""
+
+    room: int
+    actor: UserId
+    kind: str
+    client_id: str | None = None
+    target: int | None = None
+    body: str | None = None
+    thread: int | None = None
+    data: object = None
+
+
+class _Batch(msgspec.Struct, frozen=True, gc=False):
+    """The parameter of `append_entries`."""
+
+    rooms: list[RoomId]
+    is_ruled: bool
+    entries: list[_Row]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+NO_APPEND: tuple[object, ...] = (_SQL.append, _encode(_Batch([], False, [])).decode())
+"""The statement of `append` for an empty batch, which does nothing (`Database`'s `warm`)."""
 
 
 class RoomLocked(Refused):
@@ -102,11 +129,11 @@ class EventStore:
 
     async def append(
         self, entries: Sequence[Entry], within_s: float | None = None, lock_s: float | None = None
-    ) -> list[Appended]:
-        """Number and commit a batch in one round trip; membership and authorship are checked inside the write.
+    ) -> list[Committed | RealtimeError]:
+        """Number and commit a batch in one round trip; membership and the rules of kinds are checked inside the write.
 
         Args:
-            entries: With distinct (room, actor, client_id) and distinct (room, target).
+            entries: With distinct (room, actor, client_id), and such that none changes what another one's rule reads.
             within_s: The time that there is, if it is less than the usual time of a statement.
             lock_s: How long to wait for a room that somebody else has locked, if it is less than usual.
 
@@ -120,49 +147,29 @@ class EventStore:
             Unavailable: it is not known whether the batch was committed. Sending it again is safe for entries with a
                 `client_id`.
         """
-        numbers: dict[RoomId, int] = {}
-        room_numbers = [numbers.setdefault(entry.room, len(numbers) + 1) for entry in entries]
         try:
-            row = await self._append(entries, list(numbers), room_numbers, within_s, lock_s)
+            row = await self._database.fetchrow(_SQL.append, _parameter(entries), within_s=within_s, lock_s=lock_s)
         except (asyncpg.PostgresError, NotStorable, Refused) as error:
             sqlstate = str(error.sqlstate)
             if not may_be_one_row(sqlstate):
                 raise
-            refusal: RealtimeError = NotStorable(sqlstate=sqlstate)
+            found: RealtimeError = NotStorable(sqlstate=sqlstate)
             if isinstance(error, Refused):
-                refusal = RoomLocked(sqlstate) if sqlstate == "55P03" else error
+                found = RoomLocked(sqlstate) if sqlstate == "55P03" else error
             # Its text may hold the values.
-            raise (BatchRefused(refusal) if len(entries) > 1 else refusal) from None
+            raise (BatchRefused(found) if len(entries) > 1 else found) from None
         assert row is not None  # the function answers with one row
-        at, seqs, outcomes, first_ats = row
-        if outcomes is None:
-            return [Appended(Outcome.ACCEPTED, seq, at) for seq in seqs]
+        at, seqs, refusals, first_ats = row
+        if refusals is None:
+            return [Committed(seq, at) for seq in seqs]
         return [
-            Appended(Outcome(outcome), seq, first_at or at)
-            for outcome, seq, first_at in zip(outcomes, seqs, first_ats or [None] * len(seqs), strict=True)
+            Committed(seq, at)
+            if code is None
+            else Committed(seq, first_at, duplicate=True)
+            if code == _DUPLICATE
+            else refusal(code)
+            for code, seq, first_at in zip(refusals, seqs, first_ats or itertools.repeat(at), strict=False)
         ]
-
-    async def _append(
-        self,
-        entries: Sequence[Entry],
-        rooms: list[RoomId],
-        room_numbers: list[int],
-        within_s: float | None,
-        lock_s: float | None,
-    ) -> asyncpg.Record | None:
-        return await self._database.fetchrow(
-            _SQL.append,
-            rooms,
-            room_numbers,
-            [entry.actor for entry in entries],
-            [entry.kind.value for entry in entries],
-            [entry.client_id for entry in entries],
-            [entry.target for entry in entries],
-            [entry.body for entry in entries],
-            MAX_EDITS,
-            within_s=within_s,
-            lock_s=lock_s,
-        )
 
     async def pages(self, ranges: Sequence[Range], range_bytes: int, all_bytes: int) -> list[Page]:
         """Read the first events of ranges of rooms, in one query.
@@ -231,6 +238,26 @@ class EventStore:
             raise
         return row is not None and bool(row["worked"])
 
+    async def number(self, after: RoomId | None) -> tuple[RoomId | None, int]:
+        """Give their numbers (`n`) to messages that have none, in the next rooms by id.
+
+        Args:
+            after: Where the call before came to; None: at the first room.
+
+        Returns:
+            Where to go on, None behind the last room; and in how many rooms there was something to do.
+
+        Raises:
+            Unavailable, asyncpg.PostgresError: some of it may be done.
+        """
+        row = await self._database.fetchrow(_SQL.unnumbered, after or NIL, _ROOMS_AT_ONCE)
+        assert row is not None  # an aggregate
+        rooms = row["rooms"] or []
+        for room in rooms:
+            while (left := await self._database.fetchrow(_SQL.number, room, NUMBER_AT_ONCE)) is not None and left["is_left"]:
+                await asyncio.sleep(_NUMBER_PAUSE_S)  # others write in this room meanwhile
+        return (None if row["last"] is None else RoomId(str(row["last"]))), len(rooms)
+
     async def messages_before(self, room: RoomId, seq: int, limit: int, limit_bytes: int) -> Page:
         """Read the last created messages below `seq`, ascending, at least one; `more` when there are others before them."""
         return _messages(
@@ -244,6 +271,36 @@ class EventStore:
         )
 
 
+def _parameter(entries: Sequence[Entry]) -> str:
+    """Encode a batch as the one parameter of `append_entries`.
+
+    Raises:
+        NotStorable: a value cannot be written as UTF-8 JSON.
+    """
+    numbers: dict[RoomId, int] = {}
+    number = numbers.setdefault
+    is_ruled = False
+    rows = []
+    for one in entries:
+        if not one.kind.is_plain or one.thread is not None or one.data is not None:
+            is_ruled = True
+        row = _Row(
+            number(one.room, len(numbers) + 1),
+            one.actor,
+            one.kind.name,
+            one.client_id,
+            one.target,
+            one.body,
+            one.thread,
+            one.data,
+        )
+        rows.append(row)
+    try:
+        return _encode(_Batch(list(numbers), is_ruled, rows)).decode()
+    except (UnicodeEncodeError, OverflowError, RecursionError):  # their texts hold values
+        raise NotStorable(sqlstate=_NOT_ENCODABLE) from None
+
+
 def _messages(rows: Sequence[asyncpg.Record], limit: int, limit_bytes: int, direction: int) -> Page:
     more = len(rows) > limit or sum(int(row["size"]) for row in rows) >= limit_bytes
     return Page([_event(row) for row in rows[:limit]][::direction], more)
@@ -253,7 +310,7 @@ def _event(row: asyncpg.Record) -> Event:
     return Event(
         room=RoomId(str(row["room"])),
         seq=row["seq"],
-        kind=_KINDS.get(row["kind"], row["kind"]),
+        kind=row["kind"],
         actor=UserId(str(row["actor"])),
         at=row["at"],
         client_id=row["client_id"],
@@ -263,4 +320,6 @@ def _event(row: asyncpg.Record) -> Event:
         body=row["body"],
         edited_at=row["edited_at"],
         deleted_at=row["deleted_at"],
+        thread=row["thread"],
+        data=None if row["data"] is None else _decode(row["data"]),
     )

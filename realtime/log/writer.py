@@ -10,17 +10,14 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from realtime import errors, tasks
-from realtime.log.store import Appended, BatchRefused, Entry, Outcome, RoomLocked
+from realtime.log.store import BatchRefused, Committed, Entry, RoomLocked
 from realtime.model import Event, RoomId, UserId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Hashable, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -35,23 +32,8 @@ LOCK_S = 0.25
 LOCKED_S = 10.0
 """How long such a room is flushed apart from the others, after it was found locked last."""
 
-_REFUSALS: dict[Outcome, type[errors.RealtimeError]] = {
-    Outcome.CLIENT_ID_CONFLICT: errors.ClientIdConflict,
-    Outcome.ROOM_NOT_FOUND: errors.RoomNotFound,
-    Outcome.NOT_A_MEMBER: errors.NotAMember,
-    Outcome.MESSAGE_NOT_FOUND: errors.MessageNotFound,
-    Outcome.FORBIDDEN: errors.Forbidden,
-    Outcome.TOO_MANY_EDITS: errors.TooManyEdits,
-    Outcome.ROOM_CLOSED: errors.RoomClosed,
-}
 
-
-class Committed(msgspec.Struct, frozen=True, gc=False):
-    """The answer to an append: its number, its time, and whether it had been there before."""
-
-    seq: int
-    at: datetime
-    duplicate: bool = False
+Answer: TypeAlias = Committed | errors.RealtimeError
 
 
 class Log(Protocol):
@@ -59,13 +41,13 @@ class Log(Protocol):
     `BatchRefused` when nothing was done for what may be the fault of one entry or room.
     """
 
-    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]: ...
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Answer]: ...
 
 
 class Append(Entry):
     """An entry on its way. `done` is called exactly once, synchronously, and must not raise."""
 
-    done: Callable[[Committed | errors.RealtimeError], None]
+    done: Callable[[Answer], None]
     at_s: float = 0.0
     """When it was taken, by the loop's clock."""
 
@@ -243,22 +225,21 @@ class Lane:
         for append in [*batch, *(retry for retry, _ in retries)]:
             append.done(refusal)
 
-    def _answer(self, batch: list[Append], answers: list[Appended], retries: list[tuple[Append, int]]) -> None:
+    def _answer(self, batch: list[Append], answers: list[Answer], retries: list[tuple[Append, int]]) -> None:
         made: dict[RoomId, list[Event]] = {}
         for append, answer in zip(batch, answers, strict=True):
             try:
-                append.done(_result(answer))
+                append.done(answer)
             except Exception as error:  # noqa: BLE001 - the others are to be answered, and the event is committed
                 tasks.report(asyncio.get_running_loop(), "the answer to an append", error)
-            if answer.outcome is Outcome.ACCEPTED:
+            if isinstance(answer, Committed) and not answer.duplicate:
                 events = made.get(append.room)
                 if events is None:
                     events = made[append.room] = []
                 events.append(_event(append, answer))
         for retry, index in retries:
             first = answers[index]
-            same = first.outcome is Outcome.ACCEPTED and batch[index].kind is retry.kind
-            retry.done(Committed(first.seq, first.at, duplicate=True) if same else _result(first))
+            retry.done(Committed(first.seq, first.at, duplicate=True) if isinstance(first, Committed) else first)
         for room, events in made.items():
             try:
                 self._committed(room, events)
@@ -269,7 +250,8 @@ class Lane:
 def take(queue: deque[Append], at_most: int) -> tuple[list[Append], list[tuple[Append, int]]]:
     """Take the next batch off the queue.
 
-    Two changes of one message go into different batches, since one statement cannot apply both in order. A retry that
+    An entry that changes what another one of the batch changes, or reads what another one changes, or the reverse, goes into the
+    next batch: all of one batch are judged by what was there before it. Which these are is the kind's to say. A retry that
     stands in the same batch as its first try is not sent twice: it waits for the first one's answer.
 
     Returns:
@@ -278,7 +260,8 @@ def take(queue: deque[Append], at_most: int) -> tuple[list[Append], list[tuple[A
     batch: list[Append] = []
     retries: list[tuple[Append, int]] = []
     first: dict[tuple[RoomId, UserId, str], int] = {}
-    targets: set[tuple[RoomId, int]] = set()
+    changed: set[Hashable] = set()
+    read: set[Hashable] = set()
     while queue and len(batch) < at_most:
         append = queue[0]
         if append.client_id is not None:
@@ -289,12 +272,24 @@ def take(queue: deque[Append], at_most: int) -> tuple[list[Append], list[tuple[A
                 retries.append((queue.popleft(), first[key]))
                 continue
             first[key] = len(batch)
-        if append.target is not None:
-            if (append.room, append.target) in targets:
+        if not append.kind.is_plain or append.thread is not None:
+            changes, reads = _touched(append)
+            if not changed.isdisjoint(changes | reads) or not read.isdisjoint(changes):
                 break
-            targets.add((append.room, append.target))
+            changed |= changes
+            read |= reads
         batch.append(queue.popleft())
     return batch, retries
+
+
+def _touched(append: Append) -> tuple[set[Hashable], set[Hashable]]:
+    """Return what an entry changes beside its own row, and what its rule reads that others change."""
+    kind = append.kind
+    changes = set() if kind.changes is None else {kind.changes(append)}
+    reads = set() if kind.reads is None else {kind.reads(append)}
+    if append.thread is not None:
+        reads.add((append.room, append.thread))
+    return changes, reads
 
 
 def halves(batch: list[Append]) -> list[list[Append]]:
@@ -311,22 +306,16 @@ def _rooms(batch: list[Append]) -> int:
     return len({append.room for append in batch})
 
 
-def _result(answer: Appended) -> Committed | errors.RealtimeError:
-    if answer.outcome is Outcome.ACCEPTED:
-        return Committed(answer.seq, answer.at)
-    if answer.outcome is Outcome.DUPLICATE:
-        return Committed(answer.seq, answer.at, duplicate=True)
-    return _REFUSALS[answer.outcome]()
-
-
-def _event(append: Append, answer: Appended) -> Event:
+def _event(append: Append, answer: Committed) -> Event:
     return Event(
         room=append.room,
         seq=answer.seq,
-        kind=append.kind,
+        kind=append.kind.name,
         actor=append.actor,
         at=answer.at,
         client_id=append.client_id,
         target=append.target,
         body=append.body,
+        thread=append.thread,
+        data=append.data,
     )

@@ -1,1 +1,1 @@
-"""Messages: writing, editing and deleting them."""
+"""Messages: their kinds of events, who may write, edit and delete them, and how they are read."""

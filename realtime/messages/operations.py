@@ -6,8 +6,10 @@ from typing import TypeAlias
 
 from realtime import errors
 from realtime.budgets import Budget
-from realtime.log.writer import Append, Committed, Writer
-from realtime.model import EventKind, RoomId, Scope, UserId, is_uuid
+from realtime.log.store import Committed
+from realtime.log.writer import Append, Writer
+from realtime.messages import kinds
+from realtime.model import RoomId, Scope, UserId, is_uuid
 from realtime.operations import Done, Made, Operation, Rest, Row, Socket
 from realtime.wire import rest, socket
 from realtime.wire.types import time
@@ -17,15 +19,15 @@ _ERRORS = (errors.RoomNotFound, errors.NotAMember, errors.ClientIdConflict, erro
 
 
 def send(writer: Writer, user: UserId, request: socket.MessageSend, done: Done[Committed]) -> None:
-    writer.submit(Append(_room(request.room), user, EventKind.MESSAGE_CREATED, request.client_id, None, request.body, done))
+    writer.submit(Append(_room(request.room), user, kinds.CREATED, request.client_id, None, request.body, done))
 
 
 def edit(writer: Writer, user: UserId, request: socket.MessageEdit, done: Done[Committed]) -> None:
-    writer.submit(Append(_room(request.room), user, EventKind.MESSAGE_EDITED, request.client_id, request.seq, request.body, done))
+    writer.submit(Append(_room(request.room), user, kinds.EDITED, request.client_id, request.seq, request.body, done))
 
 
 def delete(writer: Writer, user: UserId, request: socket.MessageDelete, done: Done[Committed]) -> None:
-    writer.submit(Append(_room(request.room), user, EventKind.MESSAGE_DELETED, request.client_id, request.seq, None, done))
+    writer.submit(Append(_room(request.room), user, kinds.DELETED, request.client_id, request.seq, None, done))
 
 
 def _room(room: str) -> RoomId:

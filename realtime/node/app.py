@@ -49,6 +49,8 @@ from realtime.log.feeds import Settings as FeedSettings
 from realtime.log.frames import EventCodec
 from realtime.log.store import NO_APPEND, EventStore
 from realtime.log.writer import Writer
+from realtime.messages.history import History
+from realtime.node.kinds import KINDS
 from realtime.node.nodes import Nodes
 from realtime.node.operations import served
 from realtime.node.status import SAMPLE_S, Board, Reading
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from realtime.config import Config
+    from realtime.log.kinds import Kinds
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +101,8 @@ _REJOINS_S = 100.0
 _HEALTH_S = 1.5  # for PostgreSQL's sign of life; the probe has 2 s
 _ERASE_S = 2.0  # between two looks for texts to erase; nobody can read them meanwhile
 _ERASE_PAUSE_S = 0.02
+_NUMBER_S = 300.0  # before each walk through all rooms: what nodes of the version before write is numbered then
+_NUMBER_PAUSE_S = 0.02
 _WEB = pathlib.Path(str(resources.files("realtime"))) / "web"
 
 
@@ -109,9 +114,12 @@ class Node:
         database_url: Of the application role.
         redis_url: Of the bus.
         place: Among the workers that share its port; None when it has the port alone.
+        kinds: Of events.
     """
 
-    def __init__(self, config: Config, database_url: str, redis_url: str, place: Place | None = None) -> None:
+    def __init__(
+        self, config: Config, database_url: str, redis_url: str, place: Place | None = None, kinds: Kinds = KINDS
+    ) -> None:
         self.config = config
         self.metrics = metrics = Metrics()
         self.id = config.node_id or os.urandom(4).hex()
@@ -174,7 +182,7 @@ class Node:
             observed=metrics.sandboxed,
             started=metrics.sandbox_starts.inc,
         )
-        codec = EventCodec(event_frame, event_of)
+        codec = EventCodec(kinds, event_frame, event_of)
         self.feeds = Feeds(
             rooms,
             log,
@@ -200,7 +208,6 @@ class Node:
         )
         self.rooms = Rooms(
             rooms,
-            log,
             self.feeds,
             new_id,
             lambda user, room: nodes.tell(user, "room.added", room_added(room)),
@@ -255,7 +262,7 @@ class Node:
             "people": People(PeopleStore(self.database)),
             "rooms": self.rooms,
             "writer": self.writer,
-            "history": self.rooms,
+            "history": History(log, self.rooms.readable, kinds.encode),
             "live": live,
             "board": self.board,
             "administration": self.administration,
@@ -290,6 +297,7 @@ class Node:
         mount(
             self.web,
             operations,
+            kinds,
             door,
             Watch(self._health, self._metrics_page, metrics.observed),
             RestSettings(
@@ -348,6 +356,7 @@ class Node:
                 self.loops.start("telemetry.loop_lag", functools.partial(loop_lag.look, self.metrics.loop_lag.observe)),
                 self.loops.start("status.sample", self._sample, every_s=SAMPLE_S),
                 self.loops.start("log.erase", self._erase, every_s=_ERASE_S),
+                self.loops.start("log.number", self._number, every_s=_NUMBER_S),
             ]
             stack.push_async_callback(tasks.end, watching)
             yield
@@ -384,6 +393,14 @@ class Node:
         while not self.database.away and await self._log.erase():
             self.loops.progress()
             await asyncio.sleep(_ERASE_PAUSE_S)
+
+    async def _number(self) -> None:
+        """Give their numbers to messages that have none, a part at a time: others write and read meanwhile."""
+        after, _ = await self._log.number(None)
+        while after is not None and not self.database.away:
+            self.loops.progress()
+            await asyncio.sleep(_NUMBER_PAUSE_S)
+            after, _ = await self._log.number(after)
 
     def _reading(self) -> Reading:
         polling = self.gateway.engine.polling

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from realtime.auth.admin_operations import ADMINISTRATION
 from realtime.auth.operations import ACCOUNTS, USERS
 from realtime.messages import operations as messages
+from realtime.messages.history_operations import HISTORY
 from realtime.model import Scope
 from realtime.node.status import Board
 from realtime.operations import Auth, Caller, Operation, Rest, Row, Served, serve
 from realtime.presence import operations as presence
 from realtime.rooms import operations as rooms
-from realtime.rooms.history_operations import HISTORY
 from realtime.rooms.people_operations import PEOPLE
 from realtime.surface.socket.live import LIVE
 from realtime.wire import rest

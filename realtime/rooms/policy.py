@@ -1,8 +1,7 @@
 """Who may do what in a room. Pure: every decision of the project about rooms is a function here.
 
 A function returns None or raises the refusal. Rooms that somebody may not see are answered like rooms that do not
-exist. Authorship of messages is decided in `append_batch` (SQL), under the row lock, by the rules of `edit_message` and
-`delete_message`; a test holds them together.
+exist.
 """
 
 from __future__ import annotations
@@ -128,15 +127,3 @@ def ban(kind: RoomKind | None, actor: Role | None, current: Role | None, *, ones
 def see_bans(kind: RoomKind | None, actor: Role | None) -> None:
     """May `actor` see who is banned, and lift bans? Admins and owners may."""
     add(kind, actor, Role.MEMBER)
-
-
-def edit_message(*, own: bool) -> None:
-    """May they edit a message? Authors only: nobody puts words into somebody else's mouth."""
-    if not own:
-        raise Forbidden("Only the author edits a message.")
-
-
-def delete_message(role: Role, *, own: bool) -> None:
-    """May they delete a message? Their own; admins and owners any."""
-    if not own and role is Role.MEMBER:
-        raise Forbidden

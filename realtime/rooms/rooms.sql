@@ -136,7 +136,8 @@ DELETE FROM members WHERE room = $1 AND user_id = $2
 -- Number and insert one membership event; the caller holds the room's row lock.
 WITH advanced AS (
     UPDATE rooms
-    SET head_seq = head_seq + 1, member_count = member_count + $6::integer, last_event_at = date_trunc('milliseconds', clock_timestamp())
+    SET head_seq = head_seq + 1, numbered_seq = numbered_seq + (numbered_seq = head_seq)::integer,
+        member_count = member_count + $6::integer, last_event_at = date_trunc('milliseconds', clock_timestamp())
     WHERE id = $1
     RETURNING head_seq, last_event_at
 )

@@ -1,56 +1,27 @@
-"""What people do with rooms, for the socket and REST alike. Every call goes through `policy`."""
+"""What users do with rooms and members, for the socket and REST alike. Every call goes through `policy`."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from realtime import errors
-from realtime.log.store import MAX_SEQ, Range
 from realtime.model import Ban, Event, Member, Role, Room, RoomId, RoomKind, User, UserId, is_uuid
 from realtime.rooms import policy
 from realtime.rooms.store import Full
-from realtime.wire.events import encode_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from realtime.log.feeds import Feeds
-    from realtime.log.store import EventStore
     from realtime.rooms.store import LockedRoom, Quotas, RoomStore, Willing
-    from realtime.wire.rest import ListMessages
-
-
-PAGE_BYTES = 1 << 19
-"""At which a page of history or of events ends; one that it would cut is whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class MessagePage:
-    """Created messages, ascending; and whether there are more on either side."""
-
-    messages: list[Event]
-    head_seq: int
-    has_before: bool
-    has_after: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """Events of every kind as JSON objects, ascending."""
-
-    events: list[bytes]
-    head_seq: int
-    has_more: bool
 
 
 class Rooms:
-    """The service of rooms and messages.
+    """The service of rooms and members.
 
     Args:
         store: Rooms and members.
-        log: The events.
         feeds: Delivery on this node and to the others.
         new_id: Makes ids.
         tell_user: Called with (user, event name, room as that user sees it) to tell all of a user's connections, on
@@ -62,7 +33,6 @@ class Rooms:
     def __init__(
         self,
         store: RoomStore,
-        log: EventStore,
         feeds: Feeds,
         new_id: Callable[[], str],
         tell_added: Callable[[UserId, Room], None],
@@ -71,7 +41,6 @@ class Rooms:
     ) -> None:
         self._quotas = quotas
         self._store = store
-        self._log = log
         self._feeds = feeds
         self._new_id = new_id
         self._tell_added = tell_added
@@ -135,7 +104,8 @@ class Rooms:
         assert found is not None  # see() refused
         return found
 
-    async def _readable(self, user: UserId, room: str) -> Room:
+    async def readable(self, user: UserId, room: str) -> Room:
+        """Return a room that the user may read. Raises RoomNotFound, NotAMember."""
         found = await self.get(user, room)
         policy.read(found.kind, found.role)
         return found
@@ -180,7 +150,7 @@ class Rooms:
 
     async def members(self, user: UserId, room: str, after: str | None, limit: int) -> tuple[list[Member], bool]:
         """List members by ascending user id, behind `after`. Returns at most `limit`, and whether there are more."""
-        found = await self._readable(user, room)
+        found = await self.readable(user, room)
         members = await self._store.list_members(found.id, _behind(after), limit + 1)
         return members[:limit], len(members) > limit
 
@@ -296,43 +266,6 @@ class Rooms:
             found = await self._store.get(room, user)
             if found is not None:
                 self._tell_added(user, found)
-
-    # -- history ----------------------------------------------------------------------------------
-
-    async def messages(self, user: UserId, request: ListMessages) -> MessagePage:
-        """Read created messages as they are now, ascending. None of the three positions: the latest.
-
-        Raises:
-            InvalidRequest: more than one position.
-        """
-        before, after, around, limit = request.before, request.after, request.around, request.limit
-        if sum(position is not None for position in (before, after, around)) > 1:
-            raise errors.InvalidRequest("Give one of before, after and around.")
-        found = await self._readable(user, request.room)
-        if after is not None:
-            newer = await self._log.messages_after(found.id, after, limit, PAGE_BYTES)
-            first = newer.events[0].seq if newer.events else MAX_SEQ
-            older = await self._log.messages_before(found.id, first, 1, PAGE_BYTES)
-            return MessagePage(newer.events, found.head_seq, bool(older.events), newer.more)
-        if around is not None:
-            half = limit // 2
-            older = await self._log.messages_before(found.id, around, max(half, 1), PAGE_BYTES // 2)
-            newer = await self._log.messages_after(found.id, around - 1, limit - half, PAGE_BYTES // 2)
-            before_it = older.events if half else []
-            has_before = older.more or len(older.events) > len(before_it)
-            return MessagePage(before_it + newer.events, found.head_seq, has_before, newer.more)
-        older = await self._log.messages_before(found.id, before or MAX_SEQ, limit, PAGE_BYTES)
-        has_after = before is not None and bool((await self._log.messages_after(found.id, before - 1, 1, PAGE_BYTES)).events)
-        return MessagePage(older.events, found.head_seq, older.more, has_after)
-
-    async def events(self, user: UserId, room: str, since: int, limit: int) -> EventPage:
-        """Read events of every kind behind `since`, ascending; one at least, if there is one."""
-        found = await self._readable(user, room)
-        [page] = await self._log.pages([Range(found.id, since, since + limit + 1)], PAGE_BYTES, PAGE_BYTES)
-        events = page.events[:limit]
-        last = events[-1].seq if events else 0
-        has_more = len(page.events) > limit or 0 < last < found.head_seq
-        return EventPage([encode_event(event) for event in events], max(found.head_seq, last), has_more)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from realtime.model import Access, Ban, Event, EventKind, MayAdd, Member, Role, Room, RoomId, RoomKind, User, UserId
+from realtime.model import Access, Ban, Event, MayAdd, Member, Role, Room, RoomId, RoomKind, User, UserId
+from realtime.rooms import kinds
 from realtime.store import queries
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from realtime.log.kinds import Kind
     from realtime.store.pool import Database
 
 _SQL = queries.load("rooms", "rooms")
@@ -102,8 +104,8 @@ class LockedRoom:
             await require_space(self._connection, [self._user], quotas, joins=joins, owns=role is Role.OWNER)
         await self._connection.execute(_SQL.put_member, self._room, self._user, role.value)
         if self.user_role is None:
-            return await self._append(EventKind.MEMBER_JOINED, role, 1)
-        return await self._append(EventKind.MEMBER_ROLE_CHANGED, role, 0)
+            return await self._append(kinds.JOINED, role, 1)
+        return await self._append(kinds.ROLE_CHANGED, role, 0)
 
     async def willing(self) -> Willing:
         """Return what the user concerned wants of who asks."""
@@ -118,7 +120,7 @@ class LockedRoom:
     async def delete(self) -> Event:
         """Take the member out; number the event."""
         await self._connection.execute(_SQL.delete_member, self._room, self._user)
-        kind = EventKind.MEMBER_LEFT if self._actor == self._user else EventKind.MEMBER_REMOVED
+        kind = kinds.LEFT if self._actor == self._user else kinds.REMOVED
         return await self._append(kind, None, -1)
 
     async def ban(self) -> Event:
@@ -127,20 +129,20 @@ class LockedRoom:
         if self.user_role is not None:
             await self._connection.execute(_SQL.delete_member, self._room, self._user)
             change = -1
-        event = await self._append(EventKind.MEMBER_BANNED, None, change)
+        event = await self._append(kinds.BANNED, None, change)
         await self._connection.execute(_SQL.put_ban, self._room, self._user, self._actor, event.at)
         return event
 
     async def unban(self) -> Event:
         """Lift the ban; number the event."""
         await self._connection.execute(_SQL.delete_ban, self._room, self._user)
-        return await self._append(EventKind.MEMBER_UNBANNED, None, 0)
+        return await self._append(kinds.UNBANNED, None, 0)
 
-    async def _append(self, kind: EventKind, role: Role | None, change: int) -> Event:
+    async def _append(self, kind: Kind, role: Role | None, change: int) -> Event:
         row = await self._connection.fetchrow(
-            _SQL.append_membership, self._room, kind.value, self._actor, self._user, role.value if role else None, change
+            _SQL.append_membership, self._room, kind.name, self._actor, self._user, role.value if role else None, change
         )
-        return Event(room=self._room, seq=row["seq"], kind=kind, actor=self._actor, at=row["at"], user=self._user, role=role)
+        return Event(room=self._room, seq=row["seq"], kind=kind.name, actor=self._actor, at=row["at"], user=self._user, role=role)
 
 
 class RoomStore:

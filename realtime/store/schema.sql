@@ -1,5 +1,20 @@
 -- The schema that the migrations make. Written by `make docs`; a test fails when it is stale.
 
+CREATE TYPE public.log_entry AS (
+	ord integer,
+	room uuid,
+	seq bigint,
+	kind text,
+	actor uuid,
+	role text,
+	is_silenced boolean,
+	client_id text,
+	target bigint,
+	thread bigint,
+	body text,
+	data jsonb
+);
+
 CREATE FUNCTION public.append_batch(p_rooms uuid[], p_actors uuid[], p_kinds text[], p_client_ids text[], p_targets bigint[], p_bodies text[]) RETURNS TABLE(at timestamp with time zone, seqs bigint[], outcomes text[], first_ats timestamp with time zone[])
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
@@ -159,6 +174,162 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.append_entries(p_batch jsonb) RETURNS TABLE(at timestamp with time zone, seqs bigint[], refusals text[], first_ats timestamp with time zone[])
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    v_at        timestamptz;
+    v_count     integer   := jsonb_array_length(p_batch -> 'rooms');
+    v_rooms     uuid[]    := array_fill(NULL::uuid, ARRAY[v_count]);
+    v_heads     bigint[]  := array_fill(-1::bigint, ARRAY[v_count]);             -- -1: there is no such room
+    v_last_ns   bigint[]  := array_fill(NULL::bigint, ARRAY[v_count]);           -- NULL: messages are not numbered now
+    v_public    boolean[] := array_fill(false, ARRAY[v_count]);
+    v_places    tid[]     := array_fill(NULL::tid, ARRAY[v_count]);
+    v_room      record;
+    v_ruled     log_entry[];
+    v_verdicts  text[];                                                          -- of ruled entries; NULL: accepted
+    v_verdict   record;
+    v_kind      text;
+    v_rule      text;
+    v_seqs      bigint[];
+    v_refusals  text[];
+    v_first_ats timestamptz[];
+BEGIN
+    FOR v_room IN
+        SELECT w.no, r.id, r.head_seq, CASE WHEN r.numbered_seq = r.head_seq THEN r.last_n END AS last_n,
+               r.kind = 'public' AS is_public, r.ctid AS place
+        FROM jsonb_array_elements_text(p_batch -> 'rooms') WITH ORDINALITY AS w (id, no) JOIN rooms r ON r.id = w.id::uuid
+        ORDER BY r.id
+        FOR NO KEY UPDATE OF r
+    LOOP
+        v_rooms[v_room.no] := v_room.id;
+        v_heads[v_room.no] := v_room.head_seq;
+        v_last_ns[v_room.no] := v_room.last_n;
+        v_public[v_room.no] := v_room.is_public;
+        v_places[v_room.no] := v_room.place;
+    END LOOP;
+    v_at := date_trunc('milliseconds', clock_timestamp());
+
+    IF (p_batch -> 'is_ruled')::boolean THEN
+        v_ruled := ARRAY(
+            SELECT (i.ord, v_rooms[i.room], NULL, i.kind, i.actor, m.role, m.is_silenced, i.client_id, i.target, i.thread,
+                    i.body, i.data)::log_entry
+            FROM ROWS FROM (jsonb_to_recordset(p_batch -> 'entries') AS (
+                     room integer, actor uuid, kind text, client_id text, target bigint, thread bigint, body text, data jsonb
+                 )) WITH ORDINALITY AS i (room, actor, kind, client_id, target, thread, body, data, ord)
+            JOIN members m ON m.room = v_rooms[i.room] AND m.user_id = i.actor
+            WHERE i.kind <> 'message.created' OR i.thread IS NOT NULL OR i.data IS NOT NULL
+        );
+        v_verdicts := array_fill('forbidden'::text, ARRAY[jsonb_array_length(p_batch -> 'entries')]);
+        FOR v_kind IN SELECT DISTINCT e.kind FROM unnest(v_ruled) e LOOP
+            v_rule := format('SELECT ord, refusal FROM %I($1)', 'judge_' || translate(v_kind, '.', '_'));
+            FOR v_verdict IN EXECUTE v_rule USING ARRAY(SELECT e FROM unnest(v_ruled) e WHERE e.kind = v_kind) LOOP
+                v_verdicts[v_verdict.ord] := v_verdict.refusal;
+            END LOOP;
+        END LOOP;
+    END IF;
+
+    WITH item AS (
+        SELECT i.*, v_rooms[i.room_no] AS room
+        FROM ROWS FROM (jsonb_to_recordset(p_batch -> 'entries') AS (
+                 room integer, actor uuid, kind text, client_id text, target bigint, thread bigint, body text, data jsonb
+             )) WITH ORDINALITY AS i (room_no, actor, kind, client_id, target, thread, body, data, ord)
+    ), judged AS (
+        SELECT i.*, e.seq AS first_seq, e.at AS first_at,
+               CASE
+                   WHEN e.seq IS NOT NULL AND e.kind = i.kind THEN 'duplicate'
+                   WHEN e.seq IS NOT NULL THEN 'client_id_conflict'
+                   WHEN m.role IS NULL AND v_public[i.room_no] THEN 'not_a_member'
+                   WHEN m.role IS NULL THEN 'room_not_found'
+                   WHEN i.kind = 'message.created' AND i.thread IS NULL AND i.data IS NULL THEN
+                       CASE WHEN m.is_silenced THEN 'room_closed' END
+                   WHEN v_verdicts IS NULL THEN 'forbidden'
+                   ELSE v_verdicts[i.ord]
+               END AS refusal
+        FROM item i
+        LEFT JOIN members m ON m.room = i.room AND m.user_id = i.actor
+        LEFT JOIN events e ON e.room = i.room AND e.actor = i.actor AND e.client_id = i.client_id
+    ), numbered AS (
+        SELECT j.*,
+               v_heads[j.room_no] + count(*) FILTER (WHERE j.refusal IS NULL) OVER earlier AS new_seq,
+               v_last_ns[j.room_no] + count(*) FILTER (
+                   WHERE j.refusal IS NULL AND j.kind = 'message.created' AND j.thread IS NULL
+               ) OVER earlier AS new_n
+        FROM judged j
+        WINDOW earlier AS (PARTITION BY j.room_no ORDER BY j.ord)
+    ), accepted AS (
+        SELECT * FROM numbered n WHERE n.refusal IS NULL
+    ), inserted AS (
+        INSERT INTO events (room, seq, kind, actor, at, client_id, target, thread, n, body, data)
+        SELECT n.room, n.new_seq, n.kind, n.actor, v_at, n.client_id, n.target, n.thread,
+               CASE WHEN n.kind = 'message.created' AND n.thread IS NULL THEN n.new_n END, n.body, n.data
+        FROM accepted n
+    ), advanced AS (
+        UPDATE rooms r
+        SET head_seq = a.new_head, last_event_at = v_at,
+            numbered_seq = CASE WHEN a.new_last_n IS NULL THEN r.numbered_seq ELSE a.new_head END,
+            last_n = coalesce(a.new_last_n, r.last_n)
+        FROM (
+            SELECT n.room_no, max(n.new_seq) AS new_head, max(n.new_n) AS new_last_n FROM accepted n GROUP BY n.room_no
+        ) a
+        WHERE r.ctid = v_places[a.room_no]
+    )
+    SELECT array_agg(CASE WHEN n.refusal IS NULL THEN n.new_seq ELSE n.first_seq END ORDER BY n.ord),
+           CASE WHEN bool_and(n.refusal IS NULL) THEN NULL ELSE array_agg(n.refusal ORDER BY n.ord) END,
+           CASE WHEN bool_or(n.refusal = 'duplicate') THEN array_agg(n.first_at ORDER BY n.ord) END
+    INTO v_seqs, v_refusals, v_first_ats
+    FROM numbered n;
+
+    IF v_ruled IS NOT NULL THEN
+        v_ruled := ARRAY(
+            SELECT (e.ord, e.room, v_seqs[e.ord], e.kind, e.actor, e.role, e.is_silenced, e.client_id, e.target, e.thread,
+                    e.body, e.data)::log_entry
+            FROM unnest(v_ruled) e
+            WHERE v_refusals IS NULL OR v_refusals[e.ord] IS NULL
+        );
+        FOR v_kind IN SELECT DISTINCT e.kind FROM unnest(v_ruled) e LOOP
+            v_rule := 'apply_' || translate(v_kind, '.', '_');
+            IF to_regprocedure(format('%I(log_entry[], timestamptz)', v_rule)) IS NOT NULL THEN
+                EXECUTE format('SELECT %I($1, $2)', v_rule)
+                USING ARRAY(SELECT e FROM unnest(v_ruled) e WHERE e.kind = v_kind), v_at;
+            END IF;
+        END LOOP;
+    END IF;
+
+    RETURN QUERY SELECT v_at, v_seqs, v_refusals, v_first_ats;
+END
+$_$;
+
+CREATE FUNCTION public.apply_message_deleted(p_entries public.log_entry[], p_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE events e SET body = '', data = NULL, deleted_at = p_at
+    FROM unnest(p_entries) i
+    WHERE e.room = i.room AND e.seq = i.target;
+    INSERT INTO erasures (room, target, at) SELECT i.room, i.target, p_at FROM unnest(p_entries) i;
+END
+$$;
+
+CREATE FUNCTION public.apply_message_edited(p_entries public.log_entry[], p_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE events e SET body = i.body, edited_at = p_at, edits = e.edits + 1
+    FROM unnest(p_entries) i
+    WHERE e.room = i.room AND e.seq = i.target;
+END
+$$;
+
 CREATE FUNCTION public.blocks_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -238,6 +409,55 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.judge_message_created(p_entries public.log_entry[]) RETURNS TABLE(ord integer, refusal text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.ord,
+           CASE
+               WHEN i.is_silenced THEN 'room_closed'
+               WHEN i.thread IS NULL THEN NULL
+               WHEN t.kind IS DISTINCT FROM 'message.created' OR t.deleted_at IS NOT NULL OR t.thread IS NOT NULL
+               THEN 'message_not_found'
+           END
+    FROM unnest(p_entries) i
+    LEFT JOIN events t ON t.room = i.room AND t.seq = i.thread;
+END
+$$;
+
+CREATE FUNCTION public.judge_message_deleted(p_entries public.log_entry[]) RETURNS TABLE(ord integer, refusal text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.ord,
+           CASE
+               WHEN t.kind IS DISTINCT FROM 'message.created' OR t.deleted_at IS NOT NULL THEN 'message_not_found'
+               WHEN t.actor <> i.actor AND i.role NOT IN ('admin', 'owner') THEN 'forbidden'
+           END
+    FROM unnest(p_entries) i
+    LEFT JOIN events t ON t.room = i.room AND t.seq = i.target;
+END
+$$;
+
+CREATE FUNCTION public.judge_message_edited(p_entries public.log_entry[]) RETURNS TABLE(ord integer, refusal text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.ord,
+           CASE
+               WHEN i.is_silenced THEN 'room_closed'
+               WHEN t.kind IS DISTINCT FROM 'message.created' OR t.deleted_at IS NOT NULL THEN 'message_not_found'
+               WHEN t.actor <> i.actor THEN 'forbidden'
+               WHEN t.edits >= 1000 THEN 'too_many_edits'
+           END
+    FROM unnest(p_entries) i
+    LEFT JOIN events t ON t.room = i.room AND t.seq = i.target;
+END
+$$;
+
 CREATE FUNCTION public.new_epoch() RETURNS uuid
     LANGUAGE sql
     SET search_path TO 'public', 'pg_temp'
@@ -245,6 +465,39 @@ CREATE FUNCTION public.new_epoch() RETURNS uuid
     SELECT bring_back_stamps();
     UPDATE rooms SET restored_seq = head_seq WHERE restored_seq IS NULL OR restored_seq > head_seq;
     UPDATE epoch SET id = gen_random_uuid(), began_at = now(), place = database_place() RETURNING id;
+$$;
+
+CREATE FUNCTION public.number_messages(p_room uuid, p_most integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET jit TO 'off'
+    AS $$
+DECLARE
+    v_room   record;
+    v_until  bigint;
+    v_last_n bigint;
+BEGIN
+    SELECT r.head_seq, r.numbered_seq, r.last_n INTO v_room FROM rooms r WHERE r.id = p_room FOR NO KEY UPDATE;
+    IF NOT FOUND OR v_room.numbered_seq = v_room.head_seq THEN
+        RETURN false;
+    END IF;
+    v_until := least(v_room.head_seq, v_room.numbered_seq + p_most);
+    WITH message AS (
+        SELECT e.seq, v_room.last_n + row_number() OVER (ORDER BY e.seq) AS n
+        FROM events e
+        WHERE e.room = p_room AND e.seq > v_room.numbered_seq AND e.seq <= v_until
+          AND e.kind = 'message.created' AND e.thread IS NULL
+    ), numbered AS (
+        UPDATE events e SET n = m.n FROM message m WHERE e.room = p_room AND e.seq = m.seq RETURNING e.n
+    )
+    SELECT max(n) INTO v_last_n FROM numbered;
+    UPDATE rooms SET numbered_seq = v_until, last_n = coalesce(v_last_n, last_n) WHERE id = p_room;
+    RETURN v_until < v_room.head_seq;
+END
 $$;
 
 CREATE FUNCTION public.stamp() RETURNS trigger
@@ -357,6 +610,8 @@ CREATE TABLE public.rooms (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     last_event_at timestamp with time zone DEFAULT now() NOT NULL,
     restored_seq bigint,
+    numbered_seq bigint DEFAULT 0 NOT NULL,
+    last_n bigint DEFAULT 0 NOT NULL,
     CONSTRAINT rooms_check CHECK (((kind = 'direct'::text) = (direct_key IS NOT NULL))),
     CONSTRAINT rooms_head_seq_check CHECK ((head_seq >= 0)),
     CONSTRAINT rooms_kind_check CHECK ((kind = ANY (ARRAY['public'::text, 'private'::text, 'direct'::text])))
@@ -534,13 +789,34 @@ GRANT ALL ON FUNCTION public.append_batch(p_rooms uuid[], p_actors uuid[], p_kin
 REVOKE ALL ON FUNCTION public.append_batch(p_rooms uuid[], p_room_nos integer[], p_actors uuid[], p_kinds text[], p_client_ids text[], p_targets bigint[], p_bodies text[], p_max_edits integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.append_batch(p_rooms uuid[], p_room_nos integer[], p_actors uuid[], p_kinds text[], p_client_ids text[], p_targets bigint[], p_bodies text[], p_max_edits integer) TO roomwire_app;
 
+REVOKE ALL ON FUNCTION public.append_entries(p_batch jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.append_entries(p_batch jsonb) TO roomwire_app;
+
+REVOKE ALL ON FUNCTION public.apply_message_deleted(p_entries public.log_entry[], p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.apply_message_deleted(p_entries public.log_entry[], p_at timestamp with time zone) TO roomwire_app;
+
+REVOKE ALL ON FUNCTION public.apply_message_edited(p_entries public.log_entry[], p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.apply_message_edited(p_entries public.log_entry[], p_at timestamp with time zone) TO roomwire_app;
+
 REVOKE ALL ON FUNCTION public.blocks_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.bring_back_stamps() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.departed() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.judge_message_created(p_entries public.log_entry[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.judge_message_created(p_entries public.log_entry[]) TO roomwire_app;
+
+REVOKE ALL ON FUNCTION public.judge_message_deleted(p_entries public.log_entry[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.judge_message_deleted(p_entries public.log_entry[]) TO roomwire_app;
+
+REVOKE ALL ON FUNCTION public.judge_message_edited(p_entries public.log_entry[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.judge_message_edited(p_entries public.log_entry[]) TO roomwire_app;
+
 REVOKE ALL ON FUNCTION public.new_epoch() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.number_messages(p_room uuid, p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.number_messages(p_room uuid, p_most integer) TO roomwire_app;
 
 REVOKE ALL ON FUNCTION public.stamp() FROM PUBLIC;
 
@@ -665,6 +941,10 @@ GRANT UPDATE(head_seq) ON TABLE public.rooms TO roomwire_app;
 GRANT INSERT(member_count),UPDATE(member_count) ON TABLE public.rooms TO roomwire_app;
 
 GRANT UPDATE(last_event_at) ON TABLE public.rooms TO roomwire_app;
+
+GRANT UPDATE(numbered_seq) ON TABLE public.rooms TO roomwire_app;
+
+GRANT UPDATE(last_n) ON TABLE public.rooms TO roomwire_app;
 
 GRANT SELECT ON TABLE public.schema_migrations TO roomwire_app;
 

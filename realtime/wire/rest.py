@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from realtime import model
-from realtime.wire import events
+from realtime.wire.events import RoomEvent
 from realtime.wire.types import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -285,7 +285,7 @@ class ListEvents(Request):
 class Events(Answer):
     """Ascending by `seq`, of every kind."""
 
-    events: list[events.AnyEvent]
+    events: list[RoomEvent]
     head_seq: HeadSeq
     has_more: HasMore
 

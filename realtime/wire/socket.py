@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from realtime import model
-from realtime.wire import events
+from realtime.wire.events import RoomEvent
 from realtime.wire.types import (
     MAX_WATCHED_ROOMS,
     MAX_WATCHED_USERS,
@@ -156,7 +156,7 @@ class SubscribedRoom(Answer):
     room: Id
     head_seq: Annotated[int, Meta(description="The seq after which events follow on this connection.")] | None = None
     role: model.Role | None = None
-    events: list[events.AnyEvent] | None = None
+    events: list[RoomEvent] | None = None
     behind: Annotated[
         int, Meta(description="How many events are there already behind `head_seq`: they follow as fast as they are read.")
     ] = 0
@@ -284,6 +284,5 @@ EMITTED: dict[str, type[msgspec.Struct]] = {
     "room.added": RoomAdded,
     "server.drain": ServerDrain,
     "closing": Closing,
-    **{kind.value: struct for kind, struct in events.STRUCT_BY_KIND.items()},
 }
-"""Every event name the server emits, with its payload."""
+"""Every event name the server emits beside the kinds of events of rooms, with its payload."""

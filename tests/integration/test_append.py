@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from realtime.errors import Forbidden
-from realtime.log.store import Entry, EventStore, Outcome
-from realtime.model import EventKind, Role, RoomId, UserId
-from realtime.rooms import policy
+from realtime.errors import RealtimeError, RoomNotFound
+from realtime.log.store import Committed, Entry, EventStore
+from realtime.messages import kinds
+from realtime.model import Role, RoomId, UserId
 from realtime.store.pool import Database, Refused
 from tests.client import unique
 from tests.conftest import Nodes
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     import aiohttp
 
@@ -67,29 +67,18 @@ async def build(url: str, rooms: int = 1) -> list[House]:
 
 
 def sent(room: RoomId, actor: UserId, client_id: str | None = None, body: str = "text") -> Entry:
-    return Entry(room, actor, EventKind.MESSAGE_CREATED, client_id, None, body)
+    return Entry(room, actor, kinds.CREATED, client_id, None, body)
 
 
-@pytest.mark.parametrize("own", [True, False])
-@pytest.mark.parametrize("kind", [EventKind.MESSAGE_EDITED, EventKind.MESSAGE_DELETED])
-@pytest.mark.parametrize("role", list(Role))
-async def test_the_store_judges_changes_of_messages_as_the_policy_does(
-    own_database: Urls, store: EventStore, role: Role, kind: EventKind, own: bool
-) -> None:
-    [house] = await build(own_database.owner)
-    actor = house.users[role]
-    [message] = await store.append([sent(house.room, actor if own else house.author)])
-    body = "new" if kind is EventKind.MESSAGE_EDITED else None
-    [answer] = await store.append([Entry(house.room, actor, kind, None, message.seq, body)])
-    expected = Outcome.ACCEPTED
-    try:
-        if kind is EventKind.MESSAGE_EDITED:
-            policy.edit_message(own=own)
-        else:
-            policy.delete_message(role, own=own)
-    except Forbidden:
-        expected = Outcome.FORBIDDEN
-    assert answer.outcome is expected
+def committed(answers: Sequence[Committed | RealtimeError]) -> list[Committed]:
+    found = [answer for answer in answers if isinstance(answer, Committed)]
+    assert len(found) == len(answers)
+    return found
+
+
+async def accepted(store: EventStore, entries: Sequence[Entry]) -> list[Committed]:
+    """Append entries of which none is refused."""
+    return committed(await store.append(entries))
 
 
 async def test_a_batch_of_many_rooms_is_numbered_room_by_room_whatever_their_order(own_database: Urls, store: EventStore) -> None:
@@ -99,12 +88,11 @@ async def test_a_batch_of_many_rooms_is_numbered_room_by_room_whatever_their_ord
     entries = [sent(house.room, house.author, f"c{index}") for index, house in enumerate(order)]
     entries.insert(4, sent(unknown, houses[0].author))
     answers = await store.append(entries)
-    assert answers[4].outcome is Outcome.ROOM_NOT_FOUND
-    del answers[4]
+    assert type(answers.pop(4)) is RoomNotFound
     counts = {house.room: itertools.count(1) for house in houses}
-    assert [answer.seq for answer in answers] == [next(counts[house.room]) for house in order]
+    assert [answer.seq for answer in committed(answers)] == [next(counts[house.room]) for house in order]
     again = await store.append([sent(house.room, house.author, f"c{index}") for index, house in enumerate(order)])
-    assert [(one.outcome, one.seq) for one in again] == [(Outcome.DUPLICATE, answer.seq) for answer in answers]
+    assert again == [Committed(answer.seq, answer.at, duplicate=True) for answer in committed(answers)]
 
 
 async def test_a_batch_of_the_version_before_is_still_numbered_in_the_same_sequence(
@@ -118,7 +106,7 @@ async def test_a_batch_of_the_version_before_is_still_numbered_in_the_same_seque
         seqs = []
         for number in range(6):
             if number % 2:
-                [answer] = await store.append([sent(house.room, house.author, f"c{number}")])
+                [answer] = await accepted(store, [sent(house.room, house.author, f"c{number}")])
                 seqs.append(answer.seq)
             else:
                 args = [[house.room], [house.author], ["message.created"], [f"c{number}"], [None], ["x"]]
@@ -162,8 +150,8 @@ async def test_one_message_that_cannot_be_stored_and_one_room_that_is_locked_fai
 async def test_texts_that_cannot_be_erased_do_not_keep_those_of_other_messages(own_database: Urls, store: EventStore) -> None:
     damaged, sound = await build(own_database.owner, rooms=2)
     for house in (damaged, sound):
-        [message] = await store.append([sent(house.room, house.author)])
-        for kind, body in ((EventKind.MESSAGE_EDITED, "new"), (EventKind.MESSAGE_DELETED, None)):
+        [message] = await accepted(store, [sent(house.room, house.author)])
+        for kind, body in ((kinds.EDITED, "new"), (kinds.DELETED, None)):
             await store.append([Entry(house.room, house.author, kind, None, message.seq, body)])
     owner = await asyncpg.connect(own_database.owner)
     try:

@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 
 from realtime.errors import NotStorable, Unavailable
-from realtime.log.store import EventStore, Outcome
+from realtime.log.store import NO_APPEND, EventStore
 from realtime.store import starting
 from realtime.store.pool import Database, Refused
 from realtime.store.starting import CannotStart
 from tests.conftest import clone
-from tests.integration.test_append import build, sent
+from tests.integration.test_append import accepted, build, sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,12 +93,12 @@ async def test_whatever_a_role_is_configured_to_every_send_of_two_nodes_into_one
             "lock": "2s", "strings": "on", "idle": "0",
         }  # fmt: skip
 
-        async def write(store: EventStore, name: str) -> list[Outcome]:
-            return [(await store.append([sent(house.room, house.author, f"{name}-{number}")]))[0].outcome for number in range(40)]
+        async def write(store: EventStore, name: str) -> list[int]:
+            return [(await accepted(store, [sent(house.room, house.author, f"{name}-{number}")]))[0].seq for number in range(40)]
 
         writers = [write(EventStore(database), f"{index}{name}") for index in "ab" for name, database in (("1", one), ("2", two))]
-        outcomes = await asyncio.gather(*writers)
-        assert outcomes == [[Outcome.ACCEPTED] * 40] * 4
+        seqs = await asyncio.gather(*writers)
+        assert sorted(seq for each in seqs for seq in each) == list(range(1, 161))
 
 
 async def test_a_choice_of_where_a_commit_is_durable_stays_the_operators(running_engines: Engines, own_database: Urls) -> None:
@@ -149,7 +149,7 @@ async def test_a_right_that_is_missing_for_a_while_is_unavailable_and_then_all_i
                 await store.append([sent(house.room, house.author, str(number)) for number in range(3)])
             assert (refused.value.sqlstate, refused.value.retryable, database.away) == ("42501", True, False)
             await owner.execute("GRANT SELECT ON members TO roomwire_app")
-            [answer] = await store.append([sent(house.room, house.author)])
+            [answer] = await accepted(store, [sent(house.room, house.author)])
             assert answer.seq == 1
     finally:
         await owner.close()
@@ -227,7 +227,7 @@ async def test_a_start_says_what_the_server_said_and_what_to_do_and_whether_it_m
     cases = [
         (url.replace("roomwire_app", "stranger"), 'role "stranger" does not exist', False),
         (url.replace("/clone", "/no_such_clone"), "does not exist.*Check the database", False),
-        (url.replace("roomwire_app", "nobody_yet"), "permission denied for function append_batch.*roomwire migrate", False),
+        (url.replace("roomwire_app", "nobody_yet"), "permission denied for function append_entries.*roomwire migrate", False),
         (url.replace("roomwire_app", "full_up"), "too many connections", True),
         (url, "takes no writes", True),
         (f"postgresql://a:{secret}@127.0.0.1:1/x", "a@127.0.0.1:1/x cannot be used", True),
@@ -239,7 +239,7 @@ async def test_a_start_says_what_the_server_said_and_what_to_do_and_whether_it_m
         ("postgresql://a@/x?host=/nowhere", "No such file or directory. This may pass", True),
     ]
     for given, words, passing in cases:
-        database = Database(given, warm=[("SELECT * FROM append_batch('{}', '{}', '{}', '{}', '{}', '{}', '{}', 1)",)])
+        database = Database(given, warm=[NO_APPEND])
         with pytest.raises(CannotStart, match=words) as stopped:
             await database.open()
         assert "hush" not in stopped.value.message

@@ -56,11 +56,22 @@ def all_queries() -> list[tuple[str, str]]:
     return [(name, section) for name in names for section in vars(queries.load(*name.split(".")))]
 
 
+def entry(actor: Any, kind: str, client_id: str, **more: Any) -> dict[str, Any]:
+    return {"room": 1, "actor": str(actor), "kind": kind, "client_id": client_id, **more}
+
+
+def batch(room: Any, entries: list[dict[str, Any]]) -> str:
+    is_ruled = any(one["kind"] != "message.created" for one in entries)
+    return json.dumps({"rooms": [str(room)], "is_ruled": is_ruled, "entries": entries})
+
+
 def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
     """Give every query arguments as the program gives them."""
     room, user, session, digest = facts.room, facts.user, facts.session, b"x" * 32
     return {
-        "events.append": [[room], [1], [user], ["message.created"], ["new"], [None], ["text"], 1000],
+        "events.append": [batch(room, [entry(user, "message.created", "new", body="text")])],
+        "events.unnumbered": [facts.nil, 1000],
+        "events.number": [room, 500],
         "events.erase": [1000],
         "events.erase_later": [],
         "events.pages": [[room] * 3, [0, 10, 39], [100, 110, 139], 1 << 15, 1 << 16],
@@ -223,16 +234,19 @@ async def test_appending_reads_no_large_table_from_end_to_end(
 
     before = await scans()
     append = queries.load("log", "events").append
-    kinds = ["message.created", "message.edited", "message.deleted"]
     for number in range(1, 10, 2):  # every fifth event of the filling is no message
         for target in (number, number + 10):  # often enough for PostgreSQL to settle on a plan
             if target % 5 == 0:
                 continue
-            row = await connection.fetchrow(
-                append, [facts.room], [1] * 3, [facts.user] * 3, kinds, [f"{kind}-{target}" for kind in kinds],
-                [None, target, target + 20], ["new", "edit", None], 1000,
-            )  # fmt: skip
-            assert row is not None and row["outcomes"] is None, "all accepted"
+            entries = [
+                entry(facts.user, "message.created", f"created-{target}", body="new"),
+                entry(facts.user, "message.created", f"answered-{target}", body="new", thread=target),
+                entry(facts.user, "message.edited", f"edited-{target}", body="edit", target=target),
+                entry(facts.user, "message.deleted", f"deleted-{target}", target=target + 20),
+            ]
+            row = await connection.fetchrow(append, batch(facts.room, entries))
+            assert row is not None and row["refusals"] is None, "all accepted"
+    assert await connection.fetchval(queries.load("log", "events").number, facts.room, 10)
     assert await scans() == before
 
 
@@ -251,10 +265,8 @@ async def test_appending_to_a_new_database_does_not_get_slower_as_it_fills(runni
         await connection.execute("INSERT INTO members (room, user_id, role) VALUES ($1, $2, 'member')", room, user)
 
         async def read_by_a_batch(number: int) -> int:
-            await connection.fetchrow(
-                queries.load("log", "events").append, [room], [1] * 50, [user] * 50, ["message.created"] * 50,
-                [f"c{number}-{index}" for index in range(50)], [None] * 50, ["text"] * 50, 1000,
-            )  # fmt: skip
+            entries = [entry(user, "message.created", f"c{number}-{index}", body="text") for index in range(50)]
+            await connection.fetchrow(queries.load("log", "events").append, batch(room, entries))
             await connection.execute("SELECT pg_stat_force_next_flush()")
             read: int = await connection.fetchval(
                 "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables WHERE relname = 'events'"

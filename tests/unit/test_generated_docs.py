@@ -11,6 +11,7 @@ import pytest
 
 from realtime import errors
 from realtime.config import Config
+from realtime.node.kinds import KINDS
 from realtime.node.operations import OPERATIONS
 from realtime.operations import by_event
 from realtime.wire import socket
@@ -45,7 +46,7 @@ def test_every_error_setting_and_event_is_on_its_page() -> None:
         assert f"| `{error.code}` | {error.status} |" in errors_page
     for setting in dataclasses.fields(Config):
         assert f"`ROOMWIRE_{setting.name.upper()}`" in settings_page
-    for name in {*by_event(OPERATIONS), *socket.EMITTED}:
+    for name in {*by_event(OPERATIONS), *socket.EMITTED, *KINDS.structs}:
         assert f"### `{name}`" in events_page
 
 

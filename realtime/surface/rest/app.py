@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from realtime.address import Network
+    from realtime.log.kinds import Kinds
     from realtime.operations import Row, Served
     from realtime.surface.door import Door
     from realtime.surface.rest.edge import Handler, Observe
@@ -66,7 +67,7 @@ class Watch:
     observe: Observe
 
 
-def mount(app: web.Application, operations: Sequence[Served], door: Door, watch: Watch, settings: Settings) -> None:
+def mount(app: web.Application, operations: Sequence[Served], kinds: Kinds, door: Door, watch: Watch, settings: Settings) -> None:
     """Route everything but the socket.
 
     A path that the application routes elsewhere (`/socket.io/`), before or after, stays there: the router tries the most
@@ -75,6 +76,7 @@ def mount(app: web.Application, operations: Sequence[Served], door: Door, watch:
     Args:
         app: The application, not yet started.
         operations: All of them, and what serves them.
+        kinds: Of events, for the documents.
         door: Judges who asks.
     """
     edge = Edge(app, settings.cors_origins, watch.observe, settings.trusted, settings.base_path)
@@ -88,15 +90,15 @@ def mount(app: web.Application, operations: Sequence[Served], door: Door, watch:
     edge.add("/healthz", {"GET": probes.healthz})
     edge.add("/readyz", {"GET": probes.readyz(watch.health)})
     edge.add("/metrics", {"GET": probes.metrics(watch.metrics, settings.readers)})
-    _add_documents(edge, tuple(one.row for one in operations))
+    _add_documents(edge, tuple(one.row for one in operations), kinds)
     add_site(edge, settings.static)
     if settings.base_path:
         edge.add_alias(settings.base_path)
     edge.add_fallback()
 
 
-def _add_documents(edge: Edge, rows: tuple[Row, ...]) -> None:
-    openapi_json, asyncapi_json, page = _documents(rows)
+def _add_documents(edge: Edge, rows: tuple[Row, ...], kinds: Kinds) -> None:
+    openapi_json, asyncapi_json, page = _documents(rows, kinds)
     edge.add("/api/openapi.json", {"GET": _fixed(openapi_json, "application/json", _READ_AGAIN)})
     edge.add("/api/asyncapi.json", {"GET": _fixed(asyncapi_json, "application/json", _READ_AGAIN)})
     edge.add("/api/docs", {"GET": _fixed(page, "text/html", {})}, PAGE)
@@ -104,8 +106,8 @@ def _add_documents(edge: Edge, rows: tuple[Row, ...]) -> None:
 
 
 @functools.cache  # the same rows, the same documents; tests mount the surface hundreds of times
-def _documents(rows: tuple[Row, ...]) -> tuple[bytes, bytes, bytes]:
-    described, live = openapi.document(rows), asyncapi.document(rows)
+def _documents(rows: tuple[Row, ...], kinds: Kinds) -> tuple[bytes, bytes, bytes]:
+    described, live = openapi.document(rows, kinds), asyncapi.document(rows, kinds)
     return msgspec.json.encode(described), msgspec.json.encode(live), docs.page(described, live).encode()
 
 

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document, made from the table of operations and the events that the server emits. Pure.
+"""The AsyncAPI 3.0 document, made from the table of operations and what the server emits. Pure.
 
 It describes the server: it *receives* requests and answers them with an ack, and it *sends* events. One Socket.IO namespace
 is one channel; an event's name is its message.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from realtime.log.kinds import Kinds
     from realtime.operations import Row
 
 ABOUT = """\
@@ -35,15 +36,17 @@ CHANNEL, ACKS = "namespace", "acks"
 CONNECT_NAME, CONNECT_ERROR_NAME, REFUSED = "connect", "connect_error", "refused"
 
 
-def document(rows: Iterable[Row]) -> dict[str, Any]:
+def document(rows: Iterable[Row], kinds: Kinds) -> dict[str, Any]:
     """Return the document.
 
     Args:
         rows: All operations; those that are not asked for over the socket are passed over.
+        kinds: All kinds of events.
     """
+    every_emitted: dict[str, type[msgspec.Struct]] = {**socket.EMITTED, **kinds.structs}
     requests = by_event(rows)
     acks = {name: row.socket.ack for name, row in requests.items() if row.socket is not None}
-    structs: list[type[msgspec.Struct]] = [socket.ConnectAuth, Error, socket.Refused, *acks.values(), *socket.EMITTED.values()]
+    structs: list[type[msgspec.Struct]] = [socket.ConnectAuth, Error, socket.Refused, *acks.values(), *every_emitted.values()]
     structs += [row.request for row in requests.values()]
     messages: dict[str, Any] = {
         CONNECT_NAME: _message(CONNECT_NAME, "The payload of the CONNECT packet.", socket.ConnectAuth),
@@ -53,7 +56,7 @@ def document(rows: Iterable[Row]) -> dict[str, Any]:
         messages[_request_key(name)] = _message(name, _about(row.request) or row.summary, row.request)
         messages[_ack_key(name)] = _message(f"{name} (ack)", _about(acks[name]), acks[name])
     messages[REFUSED] = _message("refused (ack)", _about(socket.Refused), socket.Refused)
-    for name, emitted in socket.EMITTED.items():
+    for name, emitted in every_emitted.items():
         messages[_emitted_key(name)] = _message(name, _about(emitted), emitted)
     ack_keys = [*(_ack_key(name) for name in requests), REFUSED]
     return {
@@ -85,12 +88,12 @@ def document(rows: Iterable[Row]) -> dict[str, Any]:
                 "messages": {key: _component(key) for key in ack_keys},
             },
         },
-        "operations": _operations(requests),
-        "components": {"schemas": _plain(schemas.components(structs)), "messages": messages},
+        "operations": _operations(requests, every_emitted),
+        "components": {"schemas": _plain(schemas.components(structs, kinds.structs.values())), "messages": messages},
     }
 
 
-def _operations(requests: Mapping[str, Row]) -> dict[str, Any]:
+def _operations(requests: Mapping[str, Row], every_emitted: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]:
     channel = {"$ref": f"#/channels/{CHANNEL}"}
     operations: dict[str, Any] = {
         CONNECT_NAME: {
@@ -116,7 +119,7 @@ def _operations(requests: Mapping[str, Row]) -> dict[str, Any]:
                 "messages": [_of(ACKS, _ack_key(name)), _of(ACKS, REFUSED)],
             },
         }
-    for name, emitted in socket.EMITTED.items():
+    for name, emitted in every_emitted.items():
         operations[_emitted_key(name)] = {
             "action": "send",
             "channel": channel,

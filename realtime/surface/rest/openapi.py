@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime.errors import RealtimeError
+    from realtime.log.kinds import Kinds
     from realtime.operations import Rest, Row
 
 TAGS = {
@@ -46,14 +47,16 @@ _PATH: dict[str, tuple[str, schemas.Schema]] = {
 _STATUS_MEANING = {200: "Done.", 201: "Made.", 204: "Done; there is nothing to say."}
 
 
-def document(rows: Sequence[Row]) -> dict[str, Any]:
+def document(rows: Sequence[Row], kinds: Kinds) -> dict[str, Any]:
     """Return the document.
 
     Args:
         rows: All operations; those that are not asked for over REST are passed over.
+        kinds: All kinds of events.
     """
     rows = [row for row in rows if row.rest is not None]
-    found = schemas.components([rest.Problem, rest.Health, *(one for row in rows for one in _structs(row))])
+    structs: list[type[msgspec.Struct]] = [rest.Problem, rest.Health, *(one for row in rows for one in _structs(row))]
+    found = schemas.components(structs, kinds.structs.values())
     queries = {query.__name__ for row in rows if (query := shape(row).query) is not None}
     refused = {kind for row in rows for kind in problems.errors_of(row)}
     paths: dict[str, dict[str, Any]] = {}

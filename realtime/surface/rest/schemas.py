@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import msgspec
+
+from realtime.wire.events import RoomEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,12 +16,20 @@ Schema: TypeAlias = dict[str, Any]
 PREFIX = "#/components/schemas/"
 
 
-def components(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Schema]:
+def components(structs: Iterable[type[msgspec.Struct]], events: Iterable[type[RoomEvent]]) -> dict[str, Schema]:
     """Return the schemas of the structs and of all that they hold, by name.
 
     Requests may hold null where it is the default; answers leave such a field out instead, and so say their schemas.
+
+    Args:
+        structs: Whatever is to be there.
+        events: Those of the registry of kinds: each is what `RoomEvent` may be.
     """
-    _, found = msgspec.json.schema_components(sorted(set(structs), key=lambda one: one.__name__), ref_template=PREFIX + "{name}")
+    one_of: Any = Union[tuple(events)]  # noqa: UP007 - known at run time alone
+    wanted = [one_of, *sorted(set(structs), key=lambda one: one.__name__)]
+    [any_event, *_], found = msgspec.json.schema_components(wanted, ref_template=PREFIX + "{name}")
+    if RoomEvent.__name__ in found:
+        found[RoomEvent.__name__] = {"title": RoomEvent.__name__, "description": "An event of any kind.", **any_event}
     return {name: schema if is_request(schema) else _without_nulls(schema) for name, schema in sorted(found.items())}
 
 

@@ -15,7 +15,8 @@ from realtime.log import catch_up
 from realtime.log.feed import Entry, Feed, Frame
 from realtime.log.feeds import ANSWER_BYTES, Subscribed
 from realtime.log.store import Page, Range
-from realtime.model import EventKind, RoomId, UserId
+from realtime.model import RoomId, UserId
+from realtime.rooms import kinds as rooms
 from tests.unit.log.test_feeds import ANN, CODEC, ROOM, World, event, play
 from tests.unit.presence.virtual_time import now_s
 
@@ -259,7 +260,7 @@ def test_a_removal_that_is_an_event_of_the_room_stops_who_is_behind() -> None:
         await asyncio.sleep(3)
         gone = event(ROOM, 401)
         removal = type(gone)(
-            room=ROOM, seq=401, kind=EventKind.MEMBER_REMOVED, actor=UserId("bob"), at=gone.at, user=ANN
+            room=ROOM, seq=401, kind=rooms.REMOVED.name, actor=UserId("bob"), at=gone.at, user=ANN
         )  # fmt: skip
         world.feeds.received(ROOM, 401, [CODEC.encode(removal)])
         written = line.written
@@ -402,7 +403,7 @@ def test_a_room_whose_events_cannot_be_taken_keeps_no_other_waiting() -> None:
         readers = [await world.read(room) for room in (bad, good)]
         nobody = event(bad, 2)
         world.store.logs[bad].append(
-            type(nobody)(room=bad, seq=2, kind=EventKind.MEMBER_LEFT, actor=ANN, at=nobody.at)  # of no user
+            type(nobody)(room=bad, seq=2, kind=rooms.LEFT.name, actor=ANN, at=nobody.at)  # of no user
         )
         world.store.commit(good)
         world.feeds.compare_soon()

@@ -17,20 +17,22 @@ from realtime.log.feed import Frame
 from realtime.log.feeds import Feeds, Hooks, Settings
 from realtime.log.frames import EventCodec
 from realtime.log.store import Page, Range
-from realtime.model import Access, Event, EventKind, Role, RoomId, RoomKind, UserId
+from realtime.messages import kinds as messages
+from realtime.model import Access, Event, Role, RoomId, RoomKind, UserId
+from realtime.node.kinds import KINDS
 from realtime.rooms import policy
 from realtime.runtime import Runtime
 from realtime.tasks import Loops
 from tests.unit.presence.virtual_time import now_s, run
 
 ANN = UserId("ann")
-CODEC = EventCodec(event_frame, event_of)
+CODEC = EventCodec(KINDS, event_frame, event_of)
 LEVEL_S = 0.2
 
 
 def event(room: RoomId, seq: int, body: str = "text") -> Event:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    return Event(room=room, seq=seq, kind=EventKind.MESSAGE_CREATED, actor=ANN, at=at, client_id=f"c{seq}", body=body)
+    return Event(room=room, seq=seq, kind=messages.CREATED.name, actor=ANN, at=at, client_id=f"c{seq}", body=body)
 
 
 def frame(room: RoomId, seq: int, body: str = "text") -> Frame:

@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realtime import errors
-from realtime.log.store import Appended, BatchRefused, Entry, Outcome, RoomLocked
-from realtime.log.writer import LOCK_S, LOCKED_S, PARTS, Append, Committed, Writer, take
-from realtime.model import Event, EventKind, RoomId, UserId
+from realtime.log.kinds import Kind
+from realtime.log.store import BatchRefused, Committed, Entry, RoomLocked
+from realtime.log.writer import LOCK_S, LOCKED_S, PARTS, Answer, Append, Writer, take
+from realtime.messages import kinds
+from realtime.model import Event, RoomId, UserId
+from realtime.wire.events import RoomEvent
 from tests.unit.presence.virtual_time import now_s, run
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ANN = UserId("ann")
-Result = Committed | errors.RealtimeError
 
 
 class Log:
@@ -31,25 +35,25 @@ class Log:
         self.failure: Exception | None = None
         self._seq: dict[str, int] = {}
 
-    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Answer]:
         self.batches.append(list(entries))
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        answers = []
+        answers = list[Answer]()
         for entry in entries:
             self._seq[entry.room] = self._seq.get(entry.room, 0) + 1
-            answers.append(Appended(Outcome.ACCEPTED, self._seq[entry.room], AT))
+            answers.append(Committed(self._seq[entry.room], AT))
         return answers
 
 
-def message(client_id: str, results: list[Result], room: str = "room", target: int | None = None) -> Append:
-    kind = EventKind.MESSAGE_CREATED if target is None else EventKind.MESSAGE_EDITED
+def message(client_id: str, results: list[Answer], room: str = "room", target: int | None = None) -> Append:
+    kind = kinds.CREATED if target is None else kinds.EDITED
     return Append(RoomId(room), ANN, kind, client_id, target, "text", results.append)
 
 
 async def test_what_comes_while_a_flush_is_in_flight_goes_into_the_next_one() -> None:
-    log, results, committed = Log(), list[Result](), list[list[Event]]()
+    log, results, committed = Log(), list[Answer](), list[list[Event]]()
     writer = Writer(log, lambda _room, events: committed.append(events))
     log.gate.clear()
     writer.submit(message("0", results))
@@ -64,7 +68,7 @@ async def test_what_comes_while_a_flush_is_in_flight_goes_into_the_next_one() ->
 
 
 async def test_a_retry_in_the_same_batch_gets_the_first_answer() -> None:
-    log, results = Log(), list[Result]()
+    log, results = Log(), list[Answer]()
     writer = Writer(log, lambda _room, _events: None)
     writer.submit(message("same", results))
     writer.submit(message("same", results))
@@ -74,7 +78,7 @@ async def test_a_retry_in_the_same_batch_gets_the_first_answer() -> None:
 
 
 async def test_a_full_queue_refuses_at_once_and_says_that_a_retry_helps() -> None:
-    log, results = Log(), list[Result]()
+    log, results = Log(), list[Answer]()
     writer = Writer(log, lambda _room, _events: None, queue=2)
     log.gate.clear()
     writer.submit(message("a", results))
@@ -88,7 +92,7 @@ async def test_a_full_queue_refuses_at_once_and_says_that_a_retry_helps() -> Non
 
 
 async def test_a_failed_flush_answers_everybody_and_the_lane_goes_on() -> None:
-    log, results = Log(), list[Result]()
+    log, results = Log(), list[Answer]()
     writer = Writer(log, lambda _room, _events: None)
     log.failure = errors.Unavailable()
     writer.submit(message("a", results))
@@ -116,6 +120,56 @@ def test_two_changes_of_one_message_go_into_two_batches() -> None:
     assert [append.client_id for append in queue] == ["c"]
 
 
+class Reacted(RoomEvent, frozen=True, kw_only=True, tag="message.reacted"):
+    target: int
+
+
+REACTED = Kind(
+    event=Reacted,
+    changes=lambda one: (one.room, one.target, one.actor, one.body),  # nobody reacts twice with the same
+    reads=lambda one: (one.room, one.target),  # to a message that is there
+)
+
+
+def entry(kind: Kind, number: int, target: int | None = None, body: str = "text", thread: int | None = None) -> Append:
+    return Append(RoomId("room"), ANN, kind, str(number), target, body, lambda _answer: None, thread=thread)
+
+
+def test_a_hundred_reactions_to_one_message_go_into_one_batch() -> None:
+    queue = deque(entry(REACTED, number, 1, f"emoji {number}") for number in range(100))
+    assert len(take(queue, 500)[0]) == 100
+    queue.extend([entry(REACTED, 1, 1, "+1"), entry(REACTED, 2, 2, "+1"), entry(REACTED, 3, 1, "+1")])
+    assert [one.client_id for one in take(queue, 500)[0]] == ["1", "2"], "the same reaction again waits"
+
+
+_entries = st.one_of(
+    st.builds(entry, st.just(kinds.CREATED), st.integers(0, 9), thread=st.one_of(st.none(), st.integers(1, 3))),
+    st.builds(entry, st.sampled_from([kinds.EDITED, kinds.DELETED]), st.integers(0, 9), st.integers(1, 3)),
+    st.builds(entry, st.just(REACTED), st.integers(0, 9), st.integers(1, 3), st.sampled_from(["+1", "-1"])),
+)
+
+
+@given(st.lists(_entries, max_size=30), st.integers(1, 8))
+def test_whatever_comes_no_entry_of_a_batch_depends_on_another_one_and_the_order_stays(
+    entries: list[Append], at_most: int
+) -> None:
+    queue, taken = deque(entries), list[Append]()
+    while queue:
+        batch, retries = take(queue, at_most)
+        assert 1 <= len(batch) <= at_most
+        for index, one in enumerate(batch):
+            for other in batch[index + 1 :]:
+                assert one.client_id != other.client_id
+                about = {(one.target or one.thread), (other.target or other.thread)}
+                changing = {kinds.EDITED, kinds.DELETED} & {one.kind, other.kind}
+                assert not (changing and len(about) == 1), "two changes of one message, or one and who relies on it"
+                assert not (one.kind is other.kind is REACTED and (one.target, one.body) == (other.target, other.body))
+        assert all(batch[first].kind is retry.kind and batch[first].client_id == retry.client_id for retry, first in retries)
+        order = [*batch, *(retry for retry, _ in retries)]
+        assert {id(one) for one in order} == {id(one) for one in entries[len(taken) : len(taken) + len(order)]}
+        taken += order
+
+
 def test_a_batch_is_bounded() -> None:
     queue = deque(message(str(number), []) for number in range(5))
     assert len(take(queue, 3)[0]) == 3
@@ -128,7 +182,7 @@ class Hung:
     def __init__(self) -> None:
         self.given_s: list[float] = []
 
-    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Answer]:
         self.given_s.append(within_s)
         await asyncio.sleep(within_s)
         raise errors.Unavailable
@@ -139,23 +193,23 @@ def test_while_the_store_hangs_everybody_is_answered_in_time_however_they_come()
         log = Hung()
         writer = Writer(log, lambda _room, _events: None, lanes=1, batch=3)
         waited_s: list[float] = []
-        kinds: set[str] = set()
+        codes: set[str] = set()
 
-        def take_down(at_s: float, result: Result) -> None:
+        def take_down(at_s: float, result: Answer) -> None:
             assert isinstance(result, errors.RealtimeError)
             assert result.retryable
-            kinds.add(result.code)
+            codes.add(result.code)
             waited_s.append(now_s() - at_s)
 
         for number in range(100):
             at_s = now_s()
             done = functools.partial(take_down, at_s)
-            writer.submit(Append(RoomId("room"), ANN, EventKind.MESSAGE_CREATED, str(number), None, "text", done))
+            writer.submit(Append(RoomId("room"), ANN, kinds.CREATED, str(number), None, "text", done))
             await asyncio.sleep(0.17)
         await writer.close()
         assert len(waited_s) == 100
         assert max(waited_s) < 5
-        assert kinds == {"unavailable", "overloaded"}
+        assert codes == {"unavailable", "overloaded"}
         assert min(log.given_s) >= 0.5
 
     run(scenario())
@@ -169,7 +223,7 @@ class Picky(Log):
         self.bad = bad
         self.waits: list[float | None] = []
 
-    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], within_s: float, lock_s: float | None = None) -> list[Answer]:
         self.waits.append(lock_s)
         for entry in entries:
             error = self.bad.get(entry.client_id or "") or self.bad.get(entry.room)
@@ -180,13 +234,13 @@ class Picky(Log):
         return await super().append(entries, within_s)
 
 
-def submitted(writer: Writer, log: Log, entries: Sequence[tuple[str, str]]) -> list[tuple[str, Result]]:
+def submitted(writer: Writer, log: Log, entries: Sequence[tuple[str, str]]) -> list[tuple[str, Answer]]:
     """Hand in entries, (client_id, room), so that all but the first are one batch; return what they are answered."""
-    answers: list[tuple[str, Result]] = []
+    answers: list[tuple[str, Answer]] = []
     log.gate.clear()
     for client_id, room in entries:
         done = functools.partial(lambda name, result: answers.append((name, result)), client_id)
-        writer.submit(Append(RoomId(room), ANN, EventKind.MESSAGE_CREATED, client_id, None, "text", done))
+        writer.submit(Append(RoomId(room), ANN, kinds.CREATED, client_id, None, "text", done))
     log.gate.set()
     return answers
 

@@ -11,13 +11,15 @@ import pytest
 from aiohttp import web
 
 from realtime.budgets import Budget
+from realtime.log.kinds import Kinds
 from realtime.model import Scope
+from realtime.node.kinds import KINDS
 from realtime.node.operations import OPERATIONS
 from realtime.operations import serve
 from realtime.surface.rest import asyncapi, docs, openapi
 from realtime.surface.rest.app import Settings, mount
 from realtime.surface.rest.probes import Readers
-from tests.toy import pins
+from tests.toy import kinds, pins
 from tests.unit.surface.rest.conftest import ADA, TOKEN, Client, Fake
 from tests.unit.surface.socket.test_dispatch import ROOM, Services, settle
 
@@ -38,7 +40,7 @@ def fake() -> Fake:
 async def client(aiohttp_client: Any, fake: Fake, board: pins.Board) -> Client:
     app = web.Application()
     settings = Settings(cors_origins=(), trusted=(), readers=Readers((), "", ()), max_body_bytes=1_000, static=None)
-    mount(app, (*fake.served(), *serve(pins.OPERATIONS, board)), fake.door(), fake.watch(), settings)
+    mount(app, (*fake.served(), *serve(pins.OPERATIONS, board)), KINDS, fake.door(), fake.watch(), settings)
     client: Client = await aiohttp_client(app)
     return client
 
@@ -102,7 +104,12 @@ async def test_its_scope_is_judged_on_both_surfaces(client: Client, fake: Fake, 
 
 def test_it_is_in_the_documents() -> None:
     rows = (*OPERATIONS, *pins.OPERATIONS)
-    rest, live = openapi.document(rows), asyncapi.document(rows)
+    every_kind = Kinds((*KINDS, *kinds.KINDS))
+    rest, live = openapi.document(rows, every_kind), asyncapi.document(rows, every_kind)
+    for document in (rest, live):
+        event = document["components"]["schemas"]["RoomEvent"]
+        assert {"$ref": "#/components/schemas/MessagePinned"} in event["anyOf"]
+    assert live["operations"]["emitted_message_pinned"]["action"] == "send"
     put = rest["paths"]["/api/v1/rooms/{room}/pins/{seq}"]["put"]
     assert put["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/PinMessage"}
     assert rest["components"]["schemas"]["PinMessage"]["properties"].keys() == {"note"}

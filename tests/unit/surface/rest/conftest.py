@@ -15,14 +15,15 @@ from aiohttp.test_utils import TestClient
 
 from realtime import errors
 from realtime.budgets import Budget, Budgets
-from realtime.log.writer import Append, Committed
+from realtime.log.store import Committed
+from realtime.log.writer import Append
+from realtime.messages import kinds as messages
 from realtime.model import (
     Account,
     Ban,
     Block,
     Choice,
     Event,
-    EventKind,
     MayAdd,
     Member,
     PresenceSetting,
@@ -38,13 +39,14 @@ from realtime.model import (
     User,
     UserId,
 )
+from realtime.node.kinds import KINDS
 from realtime.node.operations import CAPABILITIES, served
 from realtime.operations import Served
+from realtime.rooms import kinds as rooms
 from realtime.surface.door import Door
 from realtime.surface.rest.app import Settings, Watch, mount
 from realtime.surface.rest.probes import Readers
 from realtime.wire import rest
-from realtime.wire.events import encode_event
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 ADA = User(UserId("019b0000-0000-7000-8000-000000000001"), "ada", "Ada")
@@ -92,7 +94,7 @@ def room(role: Role | None = Role.OWNER, kind: RoomKind = RoomKind.PUBLIC) -> Ro
 
 
 def message(seq: int, **more: Any) -> Event:
-    return Event(ROOM, seq, EventKind.MESSAGE_CREATED, ADA.id, AT, client_id=f"c{seq}", body=f"text {seq}", **more)
+    return Event(ROOM, seq, messages.CREATED.name, ADA.id, AT, client_id=f"c{seq}", body=f"text {seq}", **more)
 
 
 @dataclass
@@ -238,7 +240,7 @@ class Fake:
         return Ban(BOB, ADA.id, AT)
 
     def submit(self, append: Append) -> None:
-        self._called("submit", append.kind, append.actor, append.room, append.client_id, append.target, append.body)
+        self._called("submit", append.kind.name, append.actor, append.room, append.client_id, append.target, append.body)
         append.done(Committed(10, AT, duplicate=self.duplicate))
 
     async def messages(self, user: UserId, asked: rest.ListMessages) -> Page:
@@ -247,8 +249,8 @@ class Fake:
 
     async def events(self, user: UserId, room_id: str, since: int, limit: int) -> Log:
         self._called("events", user, room_id, since, limit)
-        joined = Event(ROOM, 7, EventKind.MEMBER_JOINED, BOB.id, AT, user=BOB.id, role=Role.MEMBER)
-        return Log([encode_event(joined), encode_event(message(8))])
+        joined = Event(ROOM, 7, rooms.JOINED.name, BOB.id, AT, user=BOB.id, role=Role.MEMBER)
+        return Log([KINDS.encode(joined), KINDS.encode(message(8))])
 
     async def close(self, user: UserId, room_id: str, *, closed: bool) -> None:
         self._called("close", user, room_id, closed)
@@ -354,7 +356,7 @@ def start(aiohttp_client: Any, fake: Fake) -> Start:
             cors_origins=cors_origins, trusted=networks, readers=readers, max_body_bytes=MAX_BODY_BYTES,
             static=static, base_path=base_path,
         )  # fmt: skip
-        mount(app, fake.served(), fake.door(), fake.watch(), settings)
+        mount(app, fake.served(), KINDS, fake.door(), fake.watch(), settings)
         client: Client = await aiohttp_client(app)
         return client
 

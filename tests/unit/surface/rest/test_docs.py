@@ -7,6 +7,7 @@ from collections import Counter
 from html.parser import HTMLParser
 
 from realtime.errors import all_errors
+from realtime.node.kinds import KINDS
 from realtime.node.operations import OPERATIONS
 from realtime.operations import by_event
 from realtime.surface.rest import asyncapi, docs, fields, markup, openapi, samples
@@ -46,17 +47,17 @@ def read(page: str) -> Reader:
     return reader
 
 
-PAGE = read(docs.page(openapi.document(OPERATIONS), asyncapi.document(OPERATIONS)))
+PAGE = read(docs.page(openapi.document(OPERATIONS, KINDS), asyncapi.document(OPERATIONS, KINDS)))
 
 
 def test_it_names_every_path_event_and_error() -> None:
     ids = {attributes.get("id") for _, attributes in PAGE.elements}
-    for item in openapi.document(OPERATIONS)["paths"].values():
+    for item in openapi.document(OPERATIONS, KINDS)["paths"].values():
         assert {f"rest-{markup.slug(operation['operationId'])}" for operation in item.values()} <= ids
     assert {f"socket-requests-{markup.slug(name)}" for name in ("connect", *by_event(OPERATIONS))} <= ids
-    assert {f"emitted-events-{markup.slug(name)}" for name in EMITTED} <= ids
+    assert {f"emitted-events-{markup.slug(name)}" for name in {**EMITTED, **KINDS.structs}} <= ids
     assert {f"error-{markup.slug(kind.code)}" for kind in all_errors()} <= ids
-    for path in openapi.document(OPERATIONS)["paths"]:
+    for path in openapi.document(OPERATIONS, KINDS)["paths"]:
         assert path in PAGE.text
 
 
@@ -76,7 +77,7 @@ def test_it_has_nothing_inline_and_nothing_from_elsewhere() -> None:
 
 
 def test_what_documents_say_is_text_and_never_markup() -> None:
-    rest, live = openapi.document(OPERATIONS), asyncapi.document(OPERATIONS)
+    rest, live = openapi.document(OPERATIONS, KINDS), asyncapi.document(OPERATIONS, KINDS)
     evil = '<script>alert("1")</script>`<b>`'
     rest["tags"][0]["description"] = evil
     rest["paths"]["/api/v1/me"]["get"]["summary"] = evil

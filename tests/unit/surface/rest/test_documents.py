@@ -11,17 +11,17 @@ import msgspec
 import pytest
 
 from realtime import errors
+from realtime.node.kinds import KINDS
 from realtime.node.operations import OPERATIONS
 from realtime.operations import by_event
 from realtime.surface.rest import asyncapi, openapi, problems
 from realtime.surface.rest.shape import PREFIX, shape
 from realtime.wire import socket
-from realtime.wire.events import encode_event
 from realtime.wire.types import Error
 
 from .conftest import TOKEN, Client, message
 
-OPENAPI, ASYNCAPI = openapi.document(OPERATIONS), asyncapi.document(OPERATIONS)
+OPENAPI, ASYNCAPI = openapi.document(OPERATIONS, KINDS), asyncapi.document(OPERATIONS, KINDS)
 ROUTES = [row for row in OPERATIONS if row.rest is not None]
 BOTH = pytest.mark.parametrize("document", [OPENAPI, ASYNCAPI], ids=["openapi", "asyncapi"])
 
@@ -170,7 +170,7 @@ def test_asyncapi_has_each_emitted_event() -> None:
         if operation["action"] == "send":
             [one] = [message_of(one) for one in operation["messages"]]
             sent[one["name"]] = one["payload"]["$ref"].rpartition("/")[2]
-    assert sent == {name: struct.__name__ for name, struct in socket.EMITTED.items()}
+    assert sent == {name: struct.__name__ for name, struct in {**socket.EMITTED, **KINDS.structs}.items()}
 
 
 def test_asyncapi_messages_of_an_operation_belong_to_its_channel() -> None:
@@ -188,7 +188,7 @@ def test_asyncapi_tells_how_to_connect() -> None:
 
 
 def test_events_and_acks_fit_their_schemas() -> None:
-    assert valid(ASYNCAPI, "MessageCreated", msgspec.json.decode(encode_event(message(3))))
+    assert valid(ASYNCAPI, "MessageCreated", msgspec.json.decode(KINDS.encode(message(3))))
     refused = socket.Refused(error=Error.of(errors.RateLimited(retry_after_ms=5)))
     assert valid(ASYNCAPI, "Refused", msgspec.to_builtins(refused))
     assert valid(ASYNCAPI, "Appended", msgspec.to_builtins(socket.Appended(seq=1, at="2026-01-02T03:04:05.678Z")))

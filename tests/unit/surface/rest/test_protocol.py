@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from aiohttp import web
 
+from realtime.node.kinds import KINDS
 from realtime.surface.rest.app import Settings, mount
 from realtime.surface.rest.probes import Readers
 from realtime.surface.rest.protocol import Protocol
@@ -58,7 +59,7 @@ async def server() -> AsyncIterator[Server]:
     readers = Readers([], "", [])
     settings = Settings(cors_origins=(), trusted=(), readers=readers, max_body_bytes=MAX_BODY_BYTES, static=None)
     fake = Fake()
-    mount(app, fake.served(), fake.door(), fake.watch(), settings)
+    mount(app, fake.served(), KINDS, fake.door(), fake.watch(), settings)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None

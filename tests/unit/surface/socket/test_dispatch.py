@@ -16,10 +16,11 @@ from realtime.budgets import Budget
 from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.log.frames import EventCodec
-from realtime.log.writer import Append, Committed
+from realtime.log.store import Committed
+from realtime.log.writer import Append
+from realtime.messages import kinds
 from realtime.model import (
     Choice,
-    EventKind,
     PresenceSetting,
     Principal,
     Role,
@@ -32,6 +33,7 @@ from realtime.model import (
     User,
     UserId,
 )
+from realtime.node.kinds import KINDS
 from realtime.node.operations import CAPABILITIES, OPERATIONS, served
 from realtime.operations import Served, by_event
 from realtime.presence.state import View
@@ -130,7 +132,7 @@ class Services:
             ),
         )
         acks = Acks(lambda: self.now_s, lambda name, outcome, seconds: self.counted.append((name, outcome)))
-        codec = EventCodec(event_frame, event_of)
+        codec = EventCodec(KINDS, event_frame, event_of)
         live = Live(self.authenticate, feeds, presence, codec, self.publish_signal, LIMITS, acks)
         operations = served(dict.fromkeys(CAPABILITIES, self) | {"live": live}) + more
         door = Door(self.authenticate, self.require_admin, cast("Any", self))
@@ -396,9 +398,9 @@ async def test_a_send_is_acked_when_it_is_committed_and_not_before(services: Ser
     services.send(line, "message.edit", {"room": ROOM, "seq": 3, "body": "ho"}, 2)
     services.send(line, "message.delete", {"room": ROOM, "seq": 3, "client_id": "c3"}, 3)
     assert services.asked == [
-        ("append", ADA.id, ROOM, EventKind.MESSAGE_CREATED, "c1", None, "hi"),
-        ("append", ADA.id, ROOM, EventKind.MESSAGE_EDITED, None, 3, "ho"),
-        ("append", ADA.id, ROOM, EventKind.MESSAGE_DELETED, "c3", 3, None),
+        ("append", ADA.id, ROOM, kinds.CREATED, "c1", None, "hi"),
+        ("append", ADA.id, ROOM, kinds.EDITED, None, 3, "ho"),
+        ("append", ADA.id, ROOM, kinds.DELETED, "c3", 3, None),
     ]
     assert line.acks == []
     services.dones[0](Committed(4, AT))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from realtime import errors
+from realtime.messages.history import History
 from realtime.model import Event, Scope
 from realtime.operations import Caller, Operation, Rest, Row
-from realtime.rooms.service import Rooms
 from realtime.wire import rest
 from realtime.wire.types import Answer, time
 
@@ -22,8 +22,8 @@ class EncodedEvents(Answer, frozen=True):
     has_more: bool
 
 
-async def list_messages(rooms: Rooms, caller: Caller, request: rest.ListMessages) -> rest.Messages:
-    page = await rooms.messages(caller.user_id, request)
+async def list_messages(history: History, caller: Caller, request: rest.ListMessages) -> rest.Messages:
+    page = await history.messages(caller.user_id, request)
     return rest.Messages(
         messages=[_message(event) for event in page.messages],
         head_seq=page.head_seq,
@@ -32,8 +32,8 @@ async def list_messages(rooms: Rooms, caller: Caller, request: rest.ListMessages
     )
 
 
-async def list_events(rooms: Rooms, caller: Caller, request: rest.ListEvents) -> EncodedEvents:
-    page = await rooms.events(caller.user_id, request.room, request.since, request.limit)
+async def list_events(history: History, caller: Caller, request: rest.ListEvents) -> EncodedEvents:
+    page = await history.events(caller.user_id, request.room, request.since, request.limit)
     return EncodedEvents(events=[msgspec.Raw(one) for one in page.events], head_seq=page.head_seq, has_more=page.has_more)
 
 
@@ -70,4 +70,4 @@ HISTORY: tuple[Row, ...] = (
         rest=Rest(method="GET", path="/rooms/{room}/events", tag="Messages", answers={200: rest.Events}),
     ),
 )
-"""Served by `Rooms`."""
+"""Served by `History`."""
