@@ -1,7 +1,7 @@
 """What a process of the sandbox takes away from itself before it sees the first foreign byte.
 
-Limits hold everywhere. Network and files are taken away where the kernel lets an ordinary process do so (Linux); elsewhere the
-process says that it has them.
+Limits hold everywhere. Network and files are taken away where the kernel can (Linux); elsewhere the process says that it has
+them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,21 @@ import resource
 import signal
 import sys
 
+from realtime.sandbox import landlock, seccomp
 from realtime.sandbox.frames import Confined
 
 NICE = 10
 OPEN_FILES = 64
 EXIT_ORPHAN = 3
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # prctl(2)
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x1000_0000, 0x4000_0000  # unshare(2)
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38  # prctl(2)
+_SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x2008_0522  # capset(2)
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog"""
+
+    _fields_ = [("steps", ctypes.c_ushort), ("code", ctypes.c_char_p)]
 
 
 def confine(parent: int, memory_bytes: int) -> Confined:
@@ -37,17 +44,17 @@ def confine(parent: int, memory_bytes: int) -> Confined:
     if sys.platform != "linux":
         return Confined(0)
     libc = ctypes.CDLL(None, use_errno=True)
-    confined = Confined(0)
-    # A network of its own has no way out. Either this process may make one, or it may in a user namespace of its own.
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWNET) == 0:
-        confined |= Confined.NETWORK
-    nothing = (ctypes.c_uint32 * 6)()
-    libc.capset((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), nothing)
+    libc.capset((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)())  # none, where we are root
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    # The kernel forgets this one when credentials change, as they just did.
+    # After the credentials changed: the kernel may forget it then.
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(EXIT_ORPHAN)  # it died before the kernel was told
+    confined = Confined.FILES if landlock.take_files(libc) else Confined(0)
+    code = seccomp.program(os.uname().machine)
+    program = _Program(len(code) // 8, code)
+    if code and libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0:
+        confined |= Confined.NETWORK
     return confined
 
 

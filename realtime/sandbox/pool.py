@@ -34,7 +34,8 @@ class Task:
     """A function that runs on foreign bytes, and what it may cost. Declared once, as a constant of a capability.
 
     The function takes bytes and returns bytes. It raises ValueError for data that is not what it should be. Its module is
-    imported in the process: it should import little, and nothing that runs the server. It can write no file and start no process.
+    imported in the process: it should import little, and nothing that runs the server. It can write no file, and start no
+    process and no thread.
 
     Attributes:
         name: Label of the metrics: `thumbnail`.
@@ -210,8 +211,10 @@ class Sandbox:
             raise Refused(Reason.CLOSED if self._closed else Reason.OVERLOADED) from None
         finally:
             self._reap()
-        if Confined.NETWORK not in process.confined:
-            self._complain("this system lets the processes of the sandbox keep their network", logging.INFO)
+        if left := [one.name for one in Confined if one not in process.confined]:
+            self._complain(
+                f"this system cannot take away from the processes of the sandbox: {', '.join(map(str, left))}", logging.INFO
+            )
         return process
 
     def _put_back(self, process: Process, *, keep: bool) -> None:

@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from realtime.sandbox.frames import MAX_BYTES, Confined
 from realtime.sandbox.pool import Sandbox, Settings, Task
+from realtime.sandbox.process import Process, _Channel
 from realtime.sandbox.refusals import Reason, Refused
 
 if TYPE_CHECKING:
@@ -95,6 +97,11 @@ async def test_a_task_is_answered_with_what_its_function_returns() -> None:
         assert made.starts == 1
 
 
+async def test_a_function_uses_the_standard_library_and_what_is_installed() -> None:
+    async with box() as made:
+        assert await made.run("compress_json", b"[1, 2]") == zlib.compress(b"[1,2]")
+
+
 @pytest.mark.parametrize(
     ("function", "data", "limits", "expected"),
     [
@@ -163,13 +170,15 @@ async def test_a_process_that_ended_while_it_was_idle_is_replaced() -> None:
 
 
 async def test_what_a_function_started_ends_with_its_process() -> None:
-    async with box() as made:
-        said = await made.run("fork")
-        if said != b"BlockingIOError":
-            child = int(said)
-            assert is_alive(child)
-            assert await made.reason("abort", deadline_s=0.5) in (Reason.CRASHED, Reason.TIME)
-            await until(lambda: not is_running(child))
+    # Where the system can forbid it nothing is started; so here another program plays the process.
+    command = ["/bin/sh", "-c", "sleep 60 & echo $!; wait"]
+    popen = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)  # noqa: ASYNC220 - in a test
+    with popen:
+        assert popen.stdout is not None
+        child = int(await asyncio.to_thread(popen.stdout.readline))
+        assert is_running(child)
+        Process(popen, _Channel()).kill()
+    await until(lambda: not is_running(child))
 
 
 def is_running(pid: int) -> bool:
@@ -327,7 +336,9 @@ async def test_a_process_has_no_environment_no_descriptors_of_ours_and_nothing_o
     assert (found["nice"] >= 10, found["group"], found["folder"]) == (True, True, "/")
     modules = set(found["modules"])
     ours = {name for name in modules if name.startswith("realtime")}
-    assert ours == {"realtime", "realtime.sandbox", "realtime.sandbox.confinement", "realtime.sandbox.frames"}
+    assert ours == {"realtime", "realtime.sandbox"} | {
+        f"realtime.sandbox.{name}" for name in ("confinement", "frames", "landlock", "seccomp")
+    }
     assert not modules & {"asyncio", "typing", "aiohttp", "asyncpg", "msgspec", "site", "logging", "subprocess"}
     limits = found["limits"]
     assert (limits["RLIMIT_CORE"], limits["RLIMIT_FSIZE"], limits["RLIMIT_NOFILE"]) == (0, 0, 64)
@@ -354,10 +365,50 @@ async def test_a_process_has_no_network_where_the_system_allows_that() -> None:
     async with box() as made:
         said = await made.run("connect", f"127.0.0.1 {port}".encode())
         if Confined.NETWORK in made.sandbox._idle[0].confined:
-            assert (said, asked) == (b"OSError", 0)
+            assert (said, asked) == (b"PermissionError", 0)
         else:
             assert said == b"connected"
     server.close()
+
+
+async def test_a_process_does_nothing_to_another_of_its_user_and_starts_none_where_the_system_allows_that() -> None:
+    with subprocess.Popen(["/bin/sleep", "60"]) as other:  # noqa: ASYNC220 - in a test
+        try:
+            async with box() as made:
+                said = await made.run("disturb", str(other.pid).encode())
+                if Confined.NETWORK in made.sandbox._idle[0].confined:
+                    assert said == b"[]"
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
+async def test_a_process_reads_neither_the_servers_environment_nor_its_files_where_the_system_allows_that(
+    tmp_path: pathlib.Path,
+) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("s3cret")
+    async with box() as made:
+        for path in (secret, pathlib.Path(f"/proc/{os.getpid()}/environ"), pathlib.Path("/etc/passwd"), ROOT / "pyproject.toml"):
+            said = await made.run("read", str(path).encode())
+            if Confined.FILES in made.sandbox._idle[0].confined:
+                assert said == b"PermissionError", path
+            else:
+                assert said == path.read_bytes()
+        assert b"def test_" in await made.run("read", __file__.encode()), "what it imports it reads"
+
+
+async def test_a_system_that_cannot_confine_is_said_once_and_the_rest_works(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("realtime.sandbox.frames.read_hello", lambda _data: Confined.FILES)
+    async with box(tasks=1) as made:
+        for _ in range(2):
+            assert await made.run("echo", b"x") == b"x"
+    assert [record.getMessage() for record in caplog.records] == [
+        "this system cannot take away from the processes of the sandbox: NETWORK; said once a minute"
+    ]
 
 
 OWNER = """
