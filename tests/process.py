@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import AsyncIterator, Sequence
 
-MARK = "Roomwire is at "
+LISTENS = re.compile(r"(?:Roomwire|Realtime) is at (\S+)")
+"""What a server says once it takes connections; up to 0.2 it was called Realtime."""
 
 
 class Server:
@@ -52,8 +54,8 @@ class Server:
             async for raw in self._process.stderr:
                 line = raw.decode().rstrip()
                 self.output.append(line)
-                if line.startswith(MARK):
-                    self.url = line.removeprefix(MARK).split()[0]
+                if found := LISTENS.match(line):
+                    self.url = found[1]
                     break
             else:
                 raise AssertionError("it did not start:\n" + "\n".join(self.output))
