@@ -41,6 +41,15 @@ class Body:
         self.complete = True
         """False: it was cut."""
 
+    def announced(self, length: int) -> None:
+        """Take note of how long the answer says that it is, before it is read.
+
+        Raises:
+            Refused: that is too large.
+        """
+        if not self._cut and length > (self._limit_bytes if self._inflate is None else self._encoded_left):
+            raise Refused(Reason.SIZE)
+
     def feed(self, data: bytes) -> None:
         """Take a part of the answer.
 

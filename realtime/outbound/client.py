@@ -226,10 +226,9 @@ class Outbound:
                 response.close()  # its body is for nobody
                 return Answer(response.status, response.headers, b"", str(url), complete=False)
             collected = Body(terms.body_bytes, response.headers.get("Content-Encoding", ""), cut=terms.cut)
-            if not terms.cut and method != "HEAD" and (response.content_length or 0) > terms.body_bytes:
-                response.close()
-                raise Refused(Reason.SIZE)
             try:
+                if method != "HEAD":
+                    collected.announced(response.content_length or 0)
                 while not collected.done and (part := await response.content.readany()):
                     collected.feed(part)
             finally:

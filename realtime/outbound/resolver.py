@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -78,7 +79,7 @@ class Resolver(AbstractResolver):
                 )
         if not results:
             raise Refused(Reason.ADDRESS, kinds[0]) if kinds else OSError(socket.EAI_NONAME, "no address")
-        return results[:MAX_ADDRESSES]
+        return _few(results)
 
     async def close(self) -> None:
         """Wait for nothing: look-ups that are going on end by themselves."""
@@ -111,6 +112,19 @@ class Resolver(AbstractResolver):
         threading.Thread(target=work, name="outbound name", daemon=True).start()
         self._free -= 1
         return await answer
+
+
+def _few(results: list[ResolveResult]) -> list[ResolveResult]:
+    """Leave a few, in their order, and some of each family: one of them may lead nowhere from here."""
+    by_family = Counter(one["family"] for one in results)
+    most = MAX_ADDRESSES // len(by_family)
+    taken: Counter[int] = Counter()
+    few = []
+    for one in results:
+        taken[one["family"]] += 1
+        if taken[one["family"]] <= most:
+            few.append(one)
+    return few
 
 
 def refusal_of(sockaddr: Any, rules: Rules) -> str:

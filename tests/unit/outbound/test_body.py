@@ -42,6 +42,15 @@ def test_one_byte_more_is_cut_where_the_caller_says_so() -> None:
     assert collect(gzip.compress(b"a" * 1001), " GZIP ", cut=True) == (b"a" * 1000, False)
 
 
+def test_an_announced_length_is_judged_by_what_may_come() -> None:
+    Body(1000, "").announced(1000)
+    Body(1000, "gzip").announced(1023)  # what cannot be compressed grows a little
+    Body(1000, "", cut=True).announced(1 << 40)
+    for body, length in ((Body(1000, ""), 1001), (Body(1000, "gzip"), 3000)):
+        with pytest.raises(Refused, match="larger"):
+            body.announced(length)
+
+
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     bomb = gzip.compress(bytes(200 << 20), 9)
     body = Body(1 << 16, "gzip")

@@ -285,6 +285,14 @@ async def test_a_name_with_a_thousand_addresses_is_no_scan(door: Door, names: Na
     assert len(set(dialled)) == resolver.MAX_ADDRESSES
 
 
+async def test_of_many_addresses_a_few_of_each_family_are_tried(names: Names) -> None:
+    names.answers["both.test"] = [[*(f"2606:4700::{number}" for number in range(9)), *(f"8.8.8.{number}" for number in range(9))]]
+    names.answers["one.test"] = [[f"8.8.8.{number}" for number in range(9)]]
+    bounded = resolver.Resolver(Rules(), names)
+    assert [one["host"] for one in await bounded.resolve("both.test")] == ["2606:4700::0", "2606:4700::1", "8.8.8.0", "8.8.8.1"]
+    assert [one["host"] for one in await bounded.resolve("one.test")] == ["8.8.8.0", "8.8.8.1", "8.8.8.2", "8.8.8.3"]
+
+
 async def test_a_name_without_an_address_is_refused(door: Door, names: Names) -> None:
     assert await door.reason(door.url(host="nobody.test")) is Reason.NAME
     names.answers["empty.test"] = [[]]
