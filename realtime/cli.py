@@ -1,4 +1,4 @@
-"""The command line: `roomwire serve | migrate | config | admin | backup | restore`."""
+"""The command line: `roomwire serve | migrate | config | admin | keys | backup | restore`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ ADMIN_ACTIONS = {
     "sign-out": "revoke all sessions of an account",
     "reset-password": "print a password that works once, and revoke all sessions of the account",
 }
+KEYS_ACTIONS = {
+    "status": "show the master keys and what they encrypt; never a secret",
+    "rotate": "encrypt all secrets anew with the first master key, and keep none in plain",
+    "reset": "make a new signing key in place of all there are; clients refresh their tokens",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,12 +42,16 @@ def main(argv: list[str] | None = None) -> int:
         ("migrate", "bring the database schema up to date and stop"),
         ("config", "print every setting with its meaning, unit, default and value"),
         ("admin", "manage accounts: administrators, disabled accounts, lost passwords; also while the server runs"),
+        ("keys", "manage the master keys that encrypt the database's secrets; also while the server runs"),
         ("backup", "write the database to a new file; also while the server runs"),
         ("restore", "restore a back-up into an empty database, with all nodes stopped"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         if name == "admin":
-            _add_actions(command)
+            _add_actions(command, "ACTION [USERNAME]", ADMIN_ACTIONS)
+            command.add_argument("username", nargs="?", metavar="USERNAME", help="whose account; not for `list`")
+        if name == "keys":
+            _add_actions(command, "ACTION", KEYS_ACTIONS)
         if name in ("backup", "restore"):
             command.usage = f"roomwire {name} FILE [SETTINGS]"
             command.add_argument("file", metavar="FILE", type=pathlib.Path, help="the back-up")
@@ -55,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has its own: no traceback amid the imports
     command_name, action, username = flags.pop("command"), flags.pop("action", ""), flags.pop("username", None)
     file, replace = flags.pop("file", None), flags.pop("replace", False)
-    if action not in ("", "list") and not username:
+    if command_name == "admin" and action != "list" and not username:
         parser.error(f"roomwire admin {action} needs a username")
     try:
         settings = config.load(os.environ, flags)
@@ -66,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if command_name == "admin":
             return _administer(settings, action, username or "")
+        if command_name == "keys":
+            return _keys(settings, action)
         if file is not None:
             return _copy(command_name, settings, file, replace)
         return _run(command_name, settings)
@@ -100,6 +111,12 @@ def _administer(settings: config.Config, action: str, username: str) -> int:
     return serve.told(lambda: asyncio.run(administer.run(settings, action, username)))
 
 
+def _keys(settings: config.Config, action: str) -> int:
+    from realtime.node import keys, serve
+
+    return serve.told(lambda: asyncio.run(keys.run(settings, action)))
+
+
 def _copy(command: str, settings: config.Config, file: pathlib.Path, replace: bool) -> int:
     from realtime.node import backup, serve
 
@@ -108,13 +125,12 @@ def _copy(command: str, settings: config.Config, file: pathlib.Path, replace: bo
     return serve.told(lambda: backup.restore(settings, file, replace=replace))
 
 
-def _add_actions(command: argparse.ArgumentParser) -> None:
+def _add_actions(command: argparse.ArgumentParser, usage: str, actions: dict[str, str]) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    command.usage = "roomwire admin ACTION [USERNAME] [SETTINGS]"
-    listed = "\n".join(f"  {name:16}{text}" for name, text in ADMIN_ACTIONS.items())
+    command.usage = f"{command.prog} {usage} [SETTINGS]"
+    listed = "\n".join(f"  {name:16}{text}" for name, text in actions.items())
     command.description = f"{command.description}\n\nactions:\n{listed}"
-    command.add_argument("action", choices=ADMIN_ACTIONS, metavar="ACTION", help="one of the actions above")
-    command.add_argument("username", nargs="?", metavar="USERNAME", help="whose account; not for `list`")
+    command.add_argument("action", choices=actions, metavar="ACTION", help="one of the actions above")
 
 
 def _print(settings: config.Config) -> None:

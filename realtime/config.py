@@ -59,6 +59,11 @@ class Config:
     migrate_database_url: str = _setting(
         "", "PostgreSQL of the owner role, for migrations; empty: database_url", "URL", secret=True
     )
+    master_key_file: str = _setting(
+        "",
+        "file of the master keys that secrets in the database are encrypted with, one a line; empty: in the data directory with "
+        "the embedded PostgreSQL, none with one's own",
+    )
     redis_url: str = _setting("", "Redis for the bus and presence; empty: the embedded one", "URL", secret=True)
     redis_prefix: str = _setting(
         "rt", "prefix of every channel and key in Redis; clusters that share a Redis need different prefixes"

@@ -68,7 +68,7 @@ class KeyRing:
 
     async def open(self) -> None:
         """Make the first key if there is none, and read all."""
-        await self._keys.ensure(*_new_key())
+        await self._keys.ensure(*new_key())
         await self.reload()
 
     async def reload(self) -> None:
@@ -82,12 +82,13 @@ class KeyRing:
         """Add a key when the newest one is old, or at once; it signs after `ANNOUNCE_S`. Tells whether one was added."""
         older_than_s = float("-inf") if now else self._rotation_s
         added = await self._keys.rotate(
-            *_new_key(), older_than_s=older_than_s, announce_s=ANNOUNCE_S, token_ttl_s=self._token_ttl_s
+            *new_key(), older_than_s=older_than_s, announce_s=ANNOUNCE_S, token_ttl_s=self._token_ttl_s
         )
         if added:
             await self.reload()
         return added
 
 
-def _new_key() -> tuple[str, bytes]:
+def new_key() -> tuple[str, bytes]:
+    """Make a signing key: its id and its secret."""
     return os.urandom(8).hex(), os.urandom(_KEY_BYTES)

@@ -11,8 +11,6 @@ from realtime.auth.passwords import Passwords
 from realtime.auth.users import UserStore
 from realtime.model import rfc3339
 from realtime.node import serve
-from realtime.store.pool import Database
-from realtime.store.provision import roles
 from realtime.telemetry import logs
 
 if TYPE_CHECKING:
@@ -52,18 +50,13 @@ async def run(config: Config, action: str, username: str) -> int:
 
 @contextlib.asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[tuple[UserStore, Administration]]:
-    with serve.postgresql(config) as (superuser_url, running):
-        # A server that runs has migrated, and may be of another release than this program.
-        urls = await roles(superuser_url) if running else await serve.migrated(config, superuser_url)
-        database = Database(urls.application, size=2)
-        await database.open()
+    async with serve.database(config) as database:
         passwords = Passwords(1, 1)
         try:
             users = UserStore(database)
             yield users, Administration(users, AccountStore(database), passwords, lambda _sessions: None)
         finally:
             passwords.close()
-            await database.close()
 
 
 def _line(account: Account) -> str:

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
 
     from realtime.config import Config
     from realtime.log.kinds import Kinds
+    from realtime.store.wrapping import MasterKeys
 
 logger = logging.getLogger(__name__)
 
@@ -114,11 +115,18 @@ class Node:
         database_url: Of the application role.
         redis_url: Of the bus.
         place: Among the workers that share its port; None when it has the port alone.
+        master_keys: What secrets in the database are encrypted with; None: they stay in plain.
         kinds: Of events.
     """
 
     def __init__(
-        self, config: Config, database_url: str, redis_url: str, place: Place | None = None, kinds: Kinds = KINDS
+        self,
+        config: Config,
+        database_url: str,
+        redis_url: str,
+        place: Place | None = None,
+        master_keys: MasterKeys | None = None,
+        kinds: Kinds = KINDS,
     ) -> None:
         self.config = config
         self.metrics = metrics = Metrics()
@@ -144,7 +152,9 @@ class Node:
         self._log = log = EventStore(self.database)
 
         self.keys = KeyRing(
-            SigningKeyStore(self.database), config.signing_key_rotation_s, config.access_token_ttl_s + config.token_grace_s
+            SigningKeyStore(self.database, master_keys, alone=not config.database_url),
+            config.signing_key_rotation_s,
+            config.access_token_ttl_s + config.token_grace_s,
         )
         self.bus = Bus(
             BusSettings(redis_url, config.redis_prefix, extensions=bool(config.extension_names)),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from realtime.config import ConfigError
-from realtime.node import serve, starting
+from realtime.node import keys, serve, starting
 from realtime.node.engines import EngineError
 from realtime.node.engines.postgres import programs
 from realtime.store import copying, names
@@ -105,6 +105,8 @@ async def _finish(config: Config, superuser_url: str, urls: Urls) -> None:
     """Bring a back-up of an older release up to date; its epoch began with the restore all the same."""
     await serve.migrated(config, superuser_url)
     await copying.begin_epoch(urls.owner)
+    if said := await keys.replaced_if_unreadable(config, urls.application):
+        print(said)
 
 
 class _Programs:

@@ -21,11 +21,13 @@ from realtime.config import ConfigError, data_path
 from realtime.errors import RealtimeError
 from realtime.gateway.doorway import DoorLimits, Doorway
 from realtime.gateway.http_lines import HttpLines
-from realtime.node import engines, garbage, listening, starting
+from realtime.node import engines, garbage, listening, master_key, starting
 from realtime.node.app import Node
 from realtime.store import migrate as migrations
-from realtime.store.provision import Urls, provision
+from realtime.store.pool import Database
+from realtime.store.provision import Urls, provision, roles
 from realtime.store.starting import CannotStart
+from realtime.store.wrapping import Unreadable
 from realtime.surface.rest.protocol import Protocol
 from realtime.telemetry import logs
 
@@ -84,7 +86,7 @@ def told(command: Callable[[], int]) -> int:
         return command()
     except (starting.Stopped, KeyboardInterrupt):
         return 0
-    except (ConfigError, engines.EngineError) as error:
+    except (ConfigError, engines.EngineError, Unreadable) as error:
         print(f"roomwire: {error}", file=sys.stderr)
         return 2
     except CannotStart as error:
@@ -148,6 +150,25 @@ def postgresql(config: Config) -> Iterator[tuple[str, bool]]:
         except engines.DataDirectoryInUse:
             found, running = engines.running_dsn(data_path(config)), True
         yield found, running
+
+
+@contextlib.asynccontextmanager
+async def database(config: Config) -> AsyncIterator[Database]:
+    """Open the database for a command, as the application role; also while a server runs on the embedded one.
+
+    Raises:
+        EngineError: the embedded one cannot be started or reached.
+        Unavailable.
+    """
+    with postgresql(config) as (superuser_url, running):
+        # A server that runs has migrated, and may be of another release than this program.
+        urls = await roles(superuser_url) if running else await migrated(config, superuser_url)
+        found = Database(urls.application, size=2)
+        await found.open()
+        try:
+            yield found
+        finally:
+            await found.close()
 
 
 def own_urls(config: Config) -> Urls:
@@ -228,12 +249,19 @@ async def serve(
 
     Raises:
         CannotStart: PostgreSQL cannot be used, also after `start_wait_s`.
-        ConfigError: another program began to listen there.
+        ConfigError: another program began to listen there, or the master key file cannot be used.
+        Unreadable: the database's secrets were encrypted with another master key.
     """
+    master_keys = master_key.load(config)
+    if master_keys is None:
+        logger.warning(
+            "secrets in the database are kept in plain: name a file with a master key in ROOMWIRE_MASTER_KEY_FILE "
+            "(`openssl rand -base64 32` makes one)"
+        )
     async with contextlib.AsyncExitStack() as stack:
 
         async def opened() -> Node:
-            node = Node(config, database_url, redis_url, place)
+            node = Node(config, database_url, redis_url, place, master_keys)
             logs.configure(config.log_level, config.log_format, node.name)
             asyncio.get_running_loop().set_exception_handler(node.loops.unhandled)
             await stack.enter_async_context(node.open())

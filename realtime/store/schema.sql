@@ -409,6 +409,13 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.forget_plain_signing_keys() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    UPDATE signing_keys SET secret = NULL WHERE secret IS NOT NULL AND (wrapped IS NOT NULL OR retires_at <= now())
+$$;
+
 CREATE FUNCTION public.judge_message_created(p_entries public.log_entry[]) RETURNS TABLE(ord integer, refusal text)
     LANGUAGE plpgsql
     AS $$
@@ -641,10 +648,11 @@ CREATE TABLE public.sessions (
 
 CREATE TABLE public.signing_keys (
     kid text NOT NULL,
-    secret bytea NOT NULL,
+    secret bytea,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     active_from timestamp with time zone DEFAULT now() NOT NULL,
-    retires_at timestamp with time zone
+    retires_at timestamp with time zone,
+    wrapped text
 );
 
 CREATE TABLE public.users (
@@ -803,6 +811,9 @@ REVOKE ALL ON FUNCTION public.blocks_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.bring_back_stamps() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.departed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.forget_plain_signing_keys() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.forget_plain_signing_keys() TO roomwire_app;
 
 REVOKE ALL ON FUNCTION public.judge_message_created(p_entries public.log_entry[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.judge_message_created(p_entries public.log_entry[]) TO roomwire_app;
@@ -981,6 +992,8 @@ GRANT INSERT(secret) ON TABLE public.signing_keys TO roomwire_app;
 GRANT INSERT(active_from) ON TABLE public.signing_keys TO roomwire_app;
 
 GRANT UPDATE(retires_at) ON TABLE public.signing_keys TO roomwire_app;
+
+GRANT INSERT(wrapped),UPDATE(wrapped) ON TABLE public.signing_keys TO roomwire_app;
 
 GRANT SELECT ON TABLE public.users TO roomwire_app;
 

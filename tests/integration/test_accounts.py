@@ -182,7 +182,7 @@ async def test_a_token_of_another_key_issuer_type_or_algorithm_is_refused(api: A
         "audience": jwt.encode({**claims, "aud": "other"}, secret, "HS256", header),
         "type": jwt.encode(claims, secret, "HS256", {**header, "typ": "JWT"}),
         "algorithm": jwt.encode(claims, secret * 2, "HS512", header),
-        "none": jwt.encode(claims, None, "none", header),
+        "none": jwt.encode(claims, "", "none", header),
         "subject": jwt.encode({**claims, "sub": "anna"}, secret, "HS256", header),
         "digits": anna.token[:-2],
         "nothing": "x",

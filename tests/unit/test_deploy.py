@@ -83,11 +83,34 @@ def test_secrets_are_named_and_not_held() -> None:
         for variable in container["env"]
         if "secretKeyRef" in variable["valueFrom"]
     }
+    wanted |= {
+        (volume["secret"]["secretName"], "master.key")
+        for volume in found["Deployment", "realtime"]["spec"]["template"]["spec"]["volumes"]
+        if "secret" in volume
+    }
     examples = {
         (name, key): value for (kind, name), one in found.items() if kind == "Secret" for key, value in one["stringData"].items()
     }
     assert wanted == set(examples)
     assert all("CHANGE-ME" in value for value in examples.values())
+
+
+def test_nodes_and_nothing_else_get_the_master_key_and_from_a_file_that_others_cannot_read() -> None:
+    found = objects()
+    spec = found["Deployment", "realtime"]["spec"]["template"]["spec"]
+    [volume] = [one["secret"] for one in spec["volumes"] if "secret" in one]
+    [mount] = [one for one in spec["containers"][0]["volumeMounts"] if one["name"] == "master-key"]
+    [(file, value)] = found["Secret", volume["secretName"]]["stringData"].items()
+    assert found["ConfigMap", "realtime"]["data"]["ROOMWIRE_MASTER_KEY_FILE"] == f"{mount['mountPath']}/{file}"
+    assert value == "CHANGE-ME"
+    assert volume["defaultMode"] & 0o027 == 0, "the node refuses any other"
+    assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]
+    services = compose()["services"]
+    assert {name for name, one in services.items() if one.get("secrets")} == {"node-a", "node-b", "node-c"}
+    for name in ("node-a", "node-b", "node-c"):
+        assert services[name]["secrets"] == ["master.key"]
+        assert services[name]["environment"]["ROOMWIRE_MASTER_KEY_FILE"] == "/run/secrets/master.key"
+    assert "secret" not in str(found["Job", "realtime-migrate-"]["spec"]["template"]["spec"].get("volumes", []))
 
 
 def test_a_pod_has_the_time_to_drain_and_leaves_the_service_first() -> None:
@@ -135,14 +158,16 @@ def compose() -> dict[str, Any]:
 
 def test_compose_has_the_form_of_the_compose_specification() -> None:
     found = compose()
-    assert {key for key in found if not key.startswith("x-")} == {"name", "services", "networks", "volumes"}
+    assert {key for key in found if not key.startswith("x-")} == {"name", "services", "networks", "volumes", "secrets"}
     known = {
         "image", "build", "init", "restart", "stop_grace_period", "read_only", "tmpfs", "cap_drop", "security_opt", "ulimits",
         "mem_limit", "depends_on", "networks", "environment", "volumes", "healthcheck", "shm_size", "command", "ports",
+        "secrets",
     }  # fmt: skip
     for name, service in found["services"].items():
         assert service.keys() <= known, name
         assert set(service["networks"]) <= found["networks"].keys()
+        assert set(service.get("secrets", [])) <= found["secrets"].keys()
         for other, how in service.get("depends_on", {}).items():
             needed = found["services"][other]
             assert how["condition"] in ("service_healthy", "service_completed_successfully")

@@ -115,7 +115,7 @@ def test_a_token_is_good_until_its_last_moment_and_not_at_it(now_s: float, good:
         "whose end is text": signed(exp="tomorrow"),
         "whose end is nothing": signed(exp=None),
         **{f"without {name}": signed(without=name) for name in CLAIM_NAMES},
-        "without a signature": jwt.encode({"sub": ADA.id}, None, "none", headers={"kid": "k1", "typ": TYPE}),
+        "without a signature": jwt.encode({"sub": ADA.id}, "", "none", headers={"kid": "k1", "typ": TYPE}),
         "signed by another algorithm": jwt.encode({}, b"1" * 64, "HS512", headers={"kid": "k1", "typ": TYPE}),
         "cut off": issue()[:-1],
         "longer": issue() + "A",
