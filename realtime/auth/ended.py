@@ -48,7 +48,7 @@ class EndedSessions:
         self._now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def __contains__(self, session: SessionId) -> bool:
+    def __contains__(self, session: object) -> bool:
         return session in self._noted
 
     async def open(self) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from realtime import tasks
 from realtime.errors import Unavailable
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping, Sequence
 
 RELOAD_S = 30.0
@@ -41,9 +43,12 @@ class KeyRing:
         keys: Shared by all nodes.
         rotation_s: Age at which a key is replaced.
         token_ttl_s: Life of an access token, with the grace of open connections.
+        loops: Run what runs in the background.
     """
 
-    def __init__(self, keys: Keys, rotation_s: float, token_ttl_s: float) -> None:
+    def __init__(self, keys: Keys, rotation_s: float, token_ttl_s: float, loops: tasks.Loops) -> None:
+        self._loops = loops
+        self._task: asyncio.Task[None] | None = None
         self._keys = keys
         self._rotation_s = rotation_s
         self._token_ttl_s = token_ttl_s
@@ -67,9 +72,13 @@ class KeyRing:
         return self._signing
 
     async def open(self) -> None:
-        """Make the first key if there is none, and read all."""
+        """Make the first key if there is none, read all, and keep reading. Raises Unavailable."""
         await self._keys.ensure(*new_key())
         await self.reload()
+        self._task = self._loops.start("auth.signing_keys", self._keep, every_s=RELOAD_S)
+
+    async def close(self) -> None:
+        await tasks.end([self._task])
 
     async def reload(self) -> None:
         """Read the keys. Raises Unavailable; what was known stays."""
@@ -87,6 +96,10 @@ class KeyRing:
         if added:
             await self.reload()
         return added
+
+    async def _keep(self) -> None:
+        await self.reload()
+        await self.rotate()
 
 
 def new_key() -> tuple[str, bytes]:

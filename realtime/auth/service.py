@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from realtime import errors, tasks
+from realtime import errors
 from realtime.address import address_key
-from realtime.auth import rotation, tokens
+from realtime.auth import rotation
 from realtime.auth.attempts import Budget, Charge
-from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.rotation import Meaning
-from realtime.auth.tokens import Claims, RefreshToken
+from realtime.auth.tokens import RefreshToken
 from realtime.auth.users import Credentials
 from realtime.limits import Buckets
 from realtime.model import Principal, Session, SessionId, User, UserId, is_uuid
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from realtime.auth.passwords import Passwords, Verified
     from realtime.auth.sessions import SessionStore
     from realtime.auth.throttle import Throttle
+    from realtime.auth.tokens import AccessTokens
     from realtime.auth.users import UserStore
     from realtime.runtime import Runtime
 
@@ -55,9 +54,6 @@ class Clock(Protocol):
 class Settings:
     """Lives in seconds, rates per minute."""
 
-    issuer: str = "realtime"
-    audience: str = "realtime"
-    access_ttl_s: int = 900
     refresh_ttl_s: float = 30 * 86400
     login_rate_per_min: int = 10
     address_login_rate_per_min: int = 30
@@ -90,32 +86,30 @@ class Accounts:
     Args:
         stores: Of users, accounts and sessions.
         passwords: Checks them.
-        keys: Sign access tokens.
+        tokens: Issue access tokens.
         ended: Knows, and makes known, which sessions are over.
         throttle: Counts attempts, over all nodes.
         settings: Bounds.
-        runtime: Clocks, ids, and who runs what runs in the background.
+        runtime: Makes ids, and tells the time.
     """
 
     def __init__(
         self,
         stores: Stores,
         passwords: Passwords,
-        keys: KeyRing,
+        tokens: AccessTokens,
         ended: EndedSessions,
         throttle: Throttle,
         settings: Settings,
         runtime: Runtime,
     ) -> None:
-        self._loops = runtime.loops
         self._users = stores.users
         self._accounts = stores.accounts
         self._sessions = stores.sessions
         self._passwords = passwords
-        self._keys = keys
+        self._tokens = tokens
         self._ended = ended
         self._settings = settings
-        self._claims = Claims(settings.issuer, settings.audience)
         self._new_id = runtime.new_id
         self._clock = runtime.wall
         self._throttle = throttle
@@ -129,18 +123,14 @@ class Accounts:
         self._registrations = Budget("register", settings.register_rate_per_min, 60.0)
         self._refreshes = Buckets(_REFRESHES_PER_S, _REFRESHES)
         self._wrong_refreshes = Buckets(_REFRESHES_PER_S, _REFRESHES)
-        self._tasks: list[asyncio.Task[None]] = []
 
     # -- life -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Read the keys and the ended sessions, and keep reading. Raises Unavailable."""
-        await self._keys.open()
+        """Read the ended sessions, and keep reading. Raises Unavailable."""
         await self._ended.open()
-        self._tasks = [self._loops.start("auth.signing_keys", self._read_keys, every_s=RELOAD_S)]
 
     async def close(self) -> None:
-        await tasks.end(self._tasks)
         await self._ended.close()
         await self._throttle.close()
         self._passwords.close()
@@ -308,19 +298,6 @@ class Accounts:
             raise errors.SessionNotFound
         self._ended.end([found])
 
-    # -- access tokens ----------------------------------------------------------------------------
-
-    def authenticate(self, token: str) -> Principal:
-        """Check an access token: one signature, no I/O.
-
-        Raises:
-            TokenInvalid, TokenExpired, SessionEnded.
-        """
-        principal = tokens.verify(self._claims, self._keys.secrets, token, self._clock())
-        if principal.session in self._ended:
-            raise errors.SessionEnded
-        return principal
-
     # -- inside -----------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
@@ -350,14 +327,8 @@ class Accounts:
         return self._issue(account.user, account.is_admin, token)
 
     def _issue(self, user: User, is_admin: bool, token: RefreshToken) -> SignedIn:
-        kid, secret = self._keys.signing
-        ttl_s = self._settings.access_ttl_s
-        access = tokens.issue(self._claims, kid, secret, user, token.session, int(self._clock()), ttl_s)
-        return SignedIn(user, is_admin, access, str(token), ttl_s)
-
-    async def _read_keys(self) -> None:
-        await self._keys.reload()
-        await self._keys.rotate()
+        access = self._tokens.issue(user, token.session, self._clock())
+        return SignedIn(user, is_admin, access, str(token), self._tokens.ttl_s)
 
 
 def _first_token(session: SessionId) -> tuple[RefreshToken, bytes]:

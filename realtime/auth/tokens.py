@@ -6,7 +6,7 @@ import base64
 import binascii
 import functools
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import jwt
 import msgspec
@@ -107,6 +107,36 @@ def verify(claims: Claims, secrets: Mapping[str, bytes], token: str, now_s: floa
     user = User(UserId(found.sub), found.preferred_username, found.name)
     wanted = None if found.scope is None else found.scope.split()
     return Principal(PrincipalKind.SESSION, found.sid, user, scopes.granted(PrincipalKind.SESSION, wanted), found.exp)
+
+
+class Keys(Protocol):
+    """The keys by id, and the one to sign with: its id and secret. Raises Unavailable when none was read."""
+
+    @property
+    def secrets(self) -> Mapping[str, bytes]: ...
+    @property
+    def signing(self) -> tuple[str, bytes]: ...
+
+
+class AccessTokens:
+    """The access tokens of sign-ins here: issued, and an `authenticator.Verifier` of them.
+
+    Args:
+        ttl_s: Their life.
+    """
+
+    def __init__(self, claims: Claims, keys: Keys, ttl_s: int) -> None:
+        self.ttl_s = ttl_s
+        self._claims = claims
+        self._keys = keys
+
+    def issue(self, user: User, session: SessionId, now_s: float) -> str:
+        """Sign one. Raises Unavailable."""
+        return issue(self._claims, *self._keys.signing, user, session, int(now_s), self.ttl_s)
+
+    def verify(self, token: str, now_s: float) -> Principal:
+        """Check one. Raises TokenExpired, TokenInvalid."""
+        return verify(self._claims, self._keys.secrets, token, now_s)
 
 
 @functools.lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from realtime import __version__, errors, tasks
 from realtime.address import client_address
 from realtime.auth.accounts import AccountStore
 from realtime.auth.administration import Administration
+from realtime.auth.authenticator import Authenticator
 from realtime.auth.ended import EndedSessions
 from realtime.auth.keys import KeyRing
 from realtime.auth.passwords import Passwords
@@ -27,6 +28,7 @@ from realtime.auth.service import Settings as AccountSettings
 from realtime.auth.sessions import SessionStore
 from realtime.auth.signing_keys import SigningKeyStore
 from realtime.auth.throttle import Throttle
+from realtime.auth.tokens import AccessTokens, Claims
 from realtime.auth.users import UserStore
 from realtime.budgets import Allowance, Budget, Budgets
 from realtime.bus.bus import Bus
@@ -155,6 +157,7 @@ class Node:
             SigningKeyStore(self.database, master_keys, alone=not config.database_url),
             config.signing_key_rotation_s,
             config.access_token_ttl_s + config.token_grace_s,
+            self.loops,
         )
         self.bus = Bus(
             BusSettings(redis_url, config.redis_prefix, extensions=bool(config.extension_names)),
@@ -233,16 +236,15 @@ class Node:
             lambda session: self.dispatch.end_session(session),
             self.loops,
         )
+        tokens = AccessTokens(Claims(config.token_issuer, config.token_audience), self.keys, config.access_token_ttl_s)
+        self.authenticator = Authenticator(tokens, self.ended, time.time)
         self.accounts = Accounts(
             Stores(users, accounts, sessions),
             passwords,
-            self.keys,
+            tokens,
             self.ended,
             Throttle(RedisAttempts(redis_url, config.redis_prefix), time.time),
             AccountSettings(
-                issuer=config.token_issuer,
-                audience=config.token_audience,
-                access_ttl_s=config.access_token_ttl_s,
                 refresh_ttl_s=config.refresh_token_ttl_s,
                 login_rate_per_min=config.login_rate_per_min,
                 address_login_rate_per_min=config.address_login_rate_per_min,
@@ -257,7 +259,7 @@ class Node:
         requests = Rate(config.request_rate, config.request_burst)
         acks = Acks(time.monotonic, metrics.requested)
         live = Live(
-            self.accounts.authenticate,
+            self.authenticator.authenticate,
             self.feeds,
             self.presence,
             codec,
@@ -278,7 +280,7 @@ class Node:
             "administration": self.administration,
         }
         operations = served(services)
-        door = Door(self.accounts.authenticate, self.administration.require, self.budgets)
+        door = Door(self.authenticator.authenticate, self.administration.require, self.budgets)
         told = DispatchSettings(self.id, limits(config), config.connections_per_user, requests)
         self.dispatch = Dispatch(operations, door, acks, self.hub, self.feeds, self.presence, told)
         nodes.feeds, nodes.dispatch, nodes.ended, nodes.presence = self.feeds, self.dispatch, self.ended, self.presence
@@ -349,7 +351,7 @@ class Node:
     async def open(self) -> AsyncIterator[None]:
         """Open every part in order; close them in reverse."""
         async with contextlib.AsyncExitStack() as stack:
-            for part in (self.database, self.accounts, self.bus, self.presence):  # the bus seals with the accounts' keys
+            for part in (self.database, self.keys, self.accounts, self.bus, self.presence):  # the bus seals with the keys
                 await part.open()
                 stack.push_async_callback(part.close)
             stack.push_async_callback(self.outbound.close)

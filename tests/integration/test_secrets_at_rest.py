@@ -20,6 +20,7 @@ from realtime.node.engines.postgres import programs
 from realtime.store.pool import Database
 from realtime.store.rewrapping import PAGE, WrappedColumn, rewrap
 from realtime.store.wrapping import MasterKey, MasterKeys, UnknownMasterKey, Unreadable, wrapped_under
+from realtime.tasks import Loops
 from tests.client import Api, Person
 from tests.process import readable, serving
 
@@ -78,7 +79,7 @@ async def before(own_database: Urls) -> AsyncIterator[NodeBefore]:
 
 
 def ring(database: Database, keys: MasterKeys | None = OLD, *, alone: bool = False) -> KeyRing:
-    return KeyRing(SigningKeyStore(database, keys, alone=alone), 30 * 86_400.0, 930.0)
+    return KeyRing(SigningKeyStore(database, keys, alone=alone), 30 * 86_400.0, 930.0, Loops())
 
 
 async def rows_of(database: Database) -> dict[str, tuple[bytes | None, str | None]]:

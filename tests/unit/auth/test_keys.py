@@ -9,6 +9,7 @@ import pytest
 
 from realtime.auth.keys import ANNOUNCE_S, RELOAD_S, KeyRing
 from realtime.errors import Unavailable
+from realtime.tasks import Loops
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Store:
 
 
 def ring(store: Store) -> KeyRing:
-    return KeyRing(store, 30 * 86_400.0, 930.0)
+    return KeyRing(store, 30 * 86_400.0, 930.0, Loops())
 
 
 async def test_the_first_node_makes_a_key_and_the_next_one_takes_the_same() -> None:

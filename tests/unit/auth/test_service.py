@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -11,13 +13,14 @@ from argon2 import PasswordHasher
 
 from realtime import errors
 from realtime.auth.accounts import PasswordChange
+from realtime.auth.authenticator import Authenticator
 from realtime.auth.ended import POLL_S, EndedSessions
 from realtime.auth.keys import RELOAD_S, KeyRing
 from realtime.auth.passwords import Passwords
 from realtime.auth.service import MAX_SESSIONS, Accounts, Settings, SignedIn, Stores
 from realtime.auth.sessions import Rotation
 from realtime.auth.throttle import Throttle
-from realtime.auth.tokens import RefreshToken
+from realtime.auth.tokens import AccessTokens, Claims, RefreshToken
 from realtime.auth.users import Credentials
 from realtime.model import SessionId, User, UserId
 from realtime.runtime import Runtime
@@ -27,7 +30,7 @@ from tests.unit.presence.virtual_time import now_s, run
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 TOKEN_LIFE_S = 930
-SETTINGS = Settings(access_ttl_s=900, login_rate_per_min=6, register_rate_per_min=3)
+SETTINGS = Settings(login_rate_per_min=6, register_rate_per_min=3)
 
 
 class Users:
@@ -151,27 +154,41 @@ class World:
         self.sessions = Sessions(self.users)
         self.told: list[SessionId] = []
         self.closed: list[SessionId] = []
-        self.keys = KeyRing(KeyStore(), 86_400.0, 930.0)
         self.passwords = Passwords(1, 8, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         numbers = itertools.count(1)
         loops = Loops()
+        self.keys = KeyRing(KeyStore(), 86_400.0, 930.0, loops)
+        tokens = AccessTokens(Claims("issuer", "audience"), self.keys, 900)
         self.ended = EndedSessions(cast("Any", self.sessions), TOKEN_LIFE_S, self.told.append, self.closed.append, loops)
         self.accounts = Accounts(
             Stores(cast("Any", self.users), cast("Any", Store(self.users, self.sessions)), cast("Any", self.sessions)),
             self.passwords,
-            self.keys,
+            tokens,
             self.ended,
             Throttle(None, lambda: self.now_s),
             SETTINGS,
             Runtime(loops, wall=lambda: self.now_s, new_id=lambda: f"019b0000-0000-7000-8000-{next(numbers):012x}"),
         )
+        self.authenticator = Authenticator(tokens, self.ended, lambda: self.now_s)
+
+    async def open(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:  # as a node opens its parts
+            await self.keys.open()
+            stack.push_async_callback(self.keys.close)
+            await self.accounts.open()
+            stack.pop_all()
+
+    async def close(self) -> None:
+        await self.accounts.close()
+        await self.keys.close()
 
 
 @pytest.fixture
-async def world() -> World:
+async def world() -> AsyncIterator[World]:
     world = World()
     await world.keys.open()
-    return world
+    yield world
+    await world.keys.close()
 
 
 async def register(world: World, username: str = "Ada", address: str = HERE) -> SignedIn:
@@ -183,7 +200,7 @@ async def register(world: World, username: str = "Ada", address: str = HERE) -> 
 
 async def test_who_registers_is_signed_in_with_a_token_that_speaks_for_them(world: World) -> None:
     signed_in = await register(world)
-    principal = world.accounts.authenticate(signed_in.access_token)
+    principal = world.authenticator.authenticate(signed_in.access_token)
     assert principal.user == signed_in.user == User(signed_in.user.id, "Ada", "Ada")
     assert principal.expires_at_s == world.now_s + 900
     assert signed_in.expires_in == 900
@@ -217,7 +234,7 @@ async def test_every_sign_in_is_a_session_of_its_own(world: World) -> None:
     await register(world)
     first = await world.accounts.login("ada", "correct horse", HERE)
     second = await world.accounts.login("ADA", "correct horse", HERE)
-    sessions = {world.accounts.authenticate(one.access_token).session for one in (first, second)}
+    sessions = {world.authenticator.authenticate(one.access_token).session for one in (first, second)}
     assert len(sessions) == 2
     assert first.user == second.user
 
@@ -331,7 +348,7 @@ async def test_whoever_signs_in_rightly_uses_up_no_budget_of_their_address(world
 @pytest.mark.parametrize("refusal", [errors.Overloaded(), errors.Unavailable()])
 async def test_an_attempt_that_was_not_judged_is_given_back(world: World, refusal: errors.RealtimeError) -> None:
     await register(world)
-    signed_in = world.accounts.authenticate((await world.accounts.login("ada", "correct horse", HERE)).access_token)
+    signed_in = world.authenticator.authenticate((await world.accounts.login("ada", "correct horse", HERE)).access_token)
     verify, choose = world.passwords.verify, world.passwords.choose
 
     async def busy(*_arguments: Any, **_facts: Any) -> Any:
@@ -370,7 +387,7 @@ async def test_a_refresh_token_is_exchanged_for_a_new_pair_of_the_same_session(w
     world.now_s += 600
     second = await world.accounts.refresh(first.refresh_token, HERE)
     assert second.refresh_token != first.refresh_token
-    old, new = world.accounts.authenticate(first.access_token), world.accounts.authenticate(second.access_token)
+    old, new = world.authenticator.authenticate(first.access_token), world.authenticator.authenticate(second.access_token)
     assert (new.session, new.user) == (old.session, old.user)
     assert new.expires_at_s == old.expires_at_s + 600
 
@@ -381,14 +398,14 @@ async def test_a_refresh_token_that_was_replaced_ends_the_session_everywhere(
     first = await register(world)
     second = await world.accounts.refresh(first.refresh_token, HERE)
     await world.accounts.refresh(second.refresh_token, HERE)
-    session = world.accounts.authenticate(second.access_token).session
+    session = world.authenticator.authenticate(second.access_token).session
     with pytest.raises(errors.RefreshTokenInvalid):
         await world.accounts.refresh(first.refresh_token, HERE)
     assert world.told == world.closed == [session]
     assert world.sessions.ended == [(session, "refresh token reused")]
     for access in (first.access_token, second.access_token):
         with pytest.raises(errors.SessionEnded):
-            world.accounts.authenticate(access)
+            world.authenticator.authenticate(access)
     assert "used again" in caplog.text
     assert first.refresh_token not in caplog.text
 
@@ -407,11 +424,11 @@ async def test_a_refresh_token_of_no_session_ends_nothing(world: World) -> None:
 async def test_a_changed_password_keeps_this_session_with_new_tokens_and_ends_every_other(world: World) -> None:
     here = await register(world)
     there = await world.accounts.login("ada", "correct horse", THERE)
-    principal = world.accounts.authenticate(here.access_token)
-    other = world.accounts.authenticate(there.access_token).session
+    principal = world.authenticator.authenticate(here.access_token)
+    other = world.authenticator.authenticate(there.access_token).session
     changed = await world.accounts.change_password(principal, "correct horse", "another horse", HERE)
     assert world.closed == world.told == [other]
-    assert world.accounts.authenticate(changed.access_token).session == principal.session
+    assert world.authenticator.authenticate(changed.access_token).session == principal.session
     assert changed.refresh_token != here.refresh_token
     with pytest.raises(errors.InvalidCredentials):
         await world.accounts.login("ada", "correct horse", HERE)
@@ -420,7 +437,7 @@ async def test_a_changed_password_keeps_this_session_with_new_tokens_and_ends_ev
 
 
 async def test_guesses_of_the_current_password_are_limited_as_sign_ins_are(world: World) -> None:
-    principal = world.accounts.authenticate((await register(world)).access_token)
+    principal = world.authenticator.authenticate((await register(world)).access_token)
     for _ in range(SETTINGS.login_rate_per_min):
         with pytest.raises(errors.WrongPassword):
             await world.accounts.change_password(principal, "a guess", "another horse", HERE)
@@ -430,7 +447,7 @@ async def test_guesses_of_the_current_password_are_limited_as_sign_ins_are(world
 
 
 async def test_of_two_changes_at_once_one_is_made(world: World) -> None:
-    principal = world.accounts.authenticate((await register(world)).access_token)
+    principal = world.authenticator.authenticate((await register(world)).access_token)
     outcomes = await asyncio.gather(
         *(world.accounts.change_password(principal, "correct horse", f"another horse {number}", HERE) for number in range(2)),
         return_exceptions=True,
@@ -460,15 +477,15 @@ async def test_a_password_that_works_once_needs_another_with_it(world: World) ->
     with pytest.raises(errors.PasswordChangeRequired):
         await world.accounts.login("ada", "correct horse", HERE)
     signed_in = await world.accounts.login("ada", "correct horse", HERE, new_password="another horse")
-    assert world.accounts.authenticate(signed_in.access_token).user == row.user
+    assert world.authenticator.authenticate(signed_in.access_token).user == row.user
     with pytest.raises(errors.SessionEnded):
-        world.accounts.authenticate(old.access_token)
+        world.authenticator.authenticate(old.access_token)
     with pytest.raises(errors.InvalidCredentials):
         await world.accounts.login("ada", "correct horse", HERE, new_password="a third horse")
 
 
 async def test_an_account_has_so_many_sessions_and_the_oldest_ends(world: World) -> None:
-    first = world.accounts.authenticate((await register(world)).access_token).session
+    first = world.authenticator.authenticate((await register(world)).access_token).session
     for _ in range(MAX_SESSIONS):
         await world.accounts.login("ada", "correct horse", HERE, "a browser")
     assert world.closed == world.told == [first]
@@ -482,19 +499,19 @@ async def test_an_account_has_so_many_sessions_and_the_oldest_ends(world: World)
 async def test_logging_out_closes_here_and_tells_the_others_and_the_token_is_worth_nothing(world: World) -> None:
     signed_in = await register(world)
     other = await world.accounts.login("ada", "correct horse", HERE)
-    session = world.accounts.authenticate(signed_in.access_token).session
+    session = world.authenticator.authenticate(signed_in.access_token).session
     await world.accounts.logout(session)
     assert world.closed == world.told == [session]
     with pytest.raises(errors.SessionEnded):
-        world.accounts.authenticate(signed_in.access_token)
-    assert world.accounts.authenticate(other.access_token).user == other.user
+        world.authenticator.authenticate(signed_in.access_token)
+    assert world.authenticator.authenticate(other.access_token).user == other.user
     await world.accounts.logout(session)
     assert world.closed == [session]
 
 
 async def test_logging_out_by_refresh_token_needs_the_right_one_and_says_nothing(world: World) -> None:
     signed_in = await register(world)
-    session = world.accounts.authenticate(signed_in.access_token).session
+    session = world.authenticator.authenticate(signed_in.access_token).session
     await world.accounts.logout_by_refresh_token("nonsense")
     await world.accounts.logout_by_refresh_token(str(RefreshToken(session, b"x" * 32)))
     assert world.closed == []
@@ -504,21 +521,21 @@ async def test_logging_out_by_refresh_token_needs_the_right_one_and_says_nothing
 
 async def test_a_session_that_ended_elsewhere_is_closed_here_once_and_nobody_is_told_again(world: World) -> None:
     signed_in = await register(world)
-    session = world.accounts.authenticate(signed_in.access_token).session
+    session = world.authenticator.authenticate(signed_in.access_token).session
     for _ in range(3):
         world.ended.note(session)
     assert (world.closed, world.told) == ([session], [])
     with pytest.raises(errors.SessionEnded):
-        world.accounts.authenticate(signed_in.access_token)
+        world.authenticator.authenticate(signed_in.access_token)
 
 
 async def test_an_access_token_ends_with_its_time(world: World) -> None:
     signed_in = await register(world)
     world.now_s += 899.9
-    world.accounts.authenticate(signed_in.access_token)
+    world.authenticator.authenticate(signed_in.access_token)
     world.now_s += 0.2
     with pytest.raises(errors.TokenExpired):
-        world.accounts.authenticate(signed_in.access_token)
+        world.authenticator.authenticate(signed_in.access_token)
 
 
 # -- what is read again and again, in virtual time --------------------------------------------------
@@ -527,9 +544,9 @@ async def test_an_access_token_ends_with_its_time(world: World) -> None:
 def test_a_notice_that_was_lost_is_read_from_the_store_and_the_store_may_be_away_meanwhile() -> None:
     async def scenario() -> None:
         world = World()
-        await world.accounts.open()
+        await world.open()
         signed_in = await register(world)
-        session = world.accounts.authenticate(signed_in.access_token).session
+        session = world.authenticator.authenticate(signed_in.access_token).session
         world.sessions.away = True
         await asyncio.sleep(3 * POLL_S)
         await world.sessions.revoke(session, "by another node")
@@ -543,7 +560,7 @@ def test_a_notice_that_was_lost_is_read_from_the_store_and_the_store_may_be_away
         assert world.closed == [session]
         assert world.sessions.asked_s[0] >= TOKEN_LIFE_S, "at the start, all whose tokens may be alive"
         assert world.sessions.asked_s[-1] < 2 * 60 + POLL_S, "later, what is new and a margin"
-        await world.accounts.close()
+        await world.close()
 
     run(scenario())
 
@@ -551,7 +568,7 @@ def test_a_notice_that_was_lost_is_read_from_the_store_and_the_store_may_be_away
 def test_ended_sessions_are_forgotten_when_no_token_of_theirs_can_be_alive() -> None:
     async def scenario() -> None:
         world = World()
-        await world.accounts.open()
+        await world.open()
         ended = SessionId("019b0000-0000-7000-8000-0000000000ff")
         world.ended.note(ended)
         await asyncio.sleep(TOKEN_LIFE_S - 1)
@@ -560,7 +577,7 @@ def test_ended_sessions_are_forgotten_when_no_token_of_theirs_can_be_alive() -> 
         await asyncio.sleep(60 + POLL_S + 1)
         world.ended.note(ended)
         assert world.closed == [ended, ended]
-        await world.accounts.close()
+        await world.close()
 
     run(scenario())
 
@@ -568,7 +585,7 @@ def test_ended_sessions_are_forgotten_when_no_token_of_theirs_can_be_alive() -> 
 def test_a_key_that_another_node_made_is_read_in_time() -> None:
     async def scenario() -> None:
         world = World()
-        await world.accounts.open()
+        await world.open()
         signs = world.keys.signing
         rotated = await world.keys.rotate(now=True)
         assert rotated
@@ -577,7 +594,7 @@ def test_a_key_that_another_node_made_is_read_in_time() -> None:
         stored.keys[-1].active = True
         await asyncio.sleep(RELOAD_S + 1)
         assert world.keys.signing[0] == stored.keys[-1].kid
-        await world.accounts.close()
+        await world.close()
 
     run(scenario())
 
@@ -585,8 +602,8 @@ def test_a_key_that_another_node_made_is_read_in_time() -> None:
 def test_closing_ends_everything_that_repeats() -> None:
     async def scenario() -> None:
         world = World()
-        await world.accounts.open()
-        await world.accounts.close()
+        await world.open()
+        await world.close()
         asked = len(world.sessions.asked_s)
         await asyncio.sleep(10 * POLL_S)
         assert len(world.sessions.asked_s) == asked
@@ -600,7 +617,7 @@ def test_without_the_store_it_does_not_open() -> None:
         world = World()
         world.sessions.away = True
         with pytest.raises(errors.Unavailable):
-            await world.accounts.open()
+            await world.open()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run(scenario())
