@@ -6,6 +6,7 @@ PostgreSQL and Redis are the embedded ones, supervised here and apart from the n
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import pathlib
 import shutil
@@ -130,11 +131,15 @@ async def serve(urls: Urls, redis_url: str, nginx: str, folder: pathlib.Path) ->
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    key = folder / "master.key"
+    key.touch(0o600)
+    key.write_bytes(base64.b64encode(os.urandom(32)))
     programs = [
         Program(
             name,
             [sys.executable, "-m", "realtime", "serve", "--port", "0", "--node-id", name, "--database-url", urls.application,
-             "--redis-url", redis_url, "--trusted-proxies", "127.0.0.1/32", "--log-format", "console"],
+             "--master-key-file", str(key), "--redis-url", redis_url,
+             "--trusted-proxies", "127.0.0.1/32", "--log-format", "console"],
             _MARK,
         )
         for name in NODES

@@ -145,23 +145,29 @@ class SigningKeyStore:
         """Be the only node that changes keys, until the transaction ends, and return the usable ones, all wrapped."""
         await connection.execute(_SQL.lock)
         rows = await connection.fetch(_SQL.usable)
-        if self._master_keys is None or not any(row["secret"] is not None for row in rows):
+        if self._master_keys is None or all(row["secret"] is None for row in rows):
             return rows
-        if not _are_hidden(rows):
-            for row in rows:
-                if row["wrapped"] is None:
-                    wrapped = self._master_keys.wrap(bytes(row["secret"]), WRAPPED.place(row["kid"]))
-                    await connection.execute(_SQL.wrap, row["kid"], wrapped)
+        if _are_hidden(rows):
+            self._warn("a signing key in plain is ignored: no node of this database made it")
+            return rows
+        for row in rows:
+            if row["wrapped"] is None:
+                wrapped = self._master_keys.wrap(bytes(row["secret"]), WRAPPED.place(row["kid"]))
+                await connection.execute(_SQL.wrap, row["kid"], wrapped)
         rows = await connection.fetch(_SQL.usable)
         if self._alone:
             await self._forget(connection, rows)
-        elif not self._warned:
-            self._warned = True
-            logger.warning(
+        else:
+            self._warn(
                 "signing keys are kept in plain too, for nodes of the version before: when none is left, `roomwire keys rotate` "
                 "removes that"
             )
         return rows
+
+    def _warn(self, said: str) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning("%s", said)
 
     async def _forget(self, connection: Connection, rows: Sequence[Any]) -> None:
         self._read(rows)  # raises before anything is lost
