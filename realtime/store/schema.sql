@@ -182,6 +182,8 @@ CREATE FUNCTION public.append_entries(p_batch jsonb) RETURNS TABLE(at timestamp 
     SET enable_mergejoin TO 'off'
     SET enable_bitmapscan TO 'off'
     SET enable_material TO 'off'
+    SET random_page_cost TO '0'
+    SET cpu_index_tuple_cost TO '1'
     SET plan_cache_mode TO 'force_generic_plan'
     SET jit TO 'off'
     AS $_$

@@ -31,8 +31,9 @@ CREATE TYPE log_entry AS (
 --
 -- The rooms' rows are locked first, in the order of their ids (two nodes cannot deadlock); only then do the next statements take
 -- their snapshots, so that they see every retry and removal that committed while this one waited.
--- A room's row is found once, by the lock, and then by its place (`ctid`), see 0008. Joins are index look-ups by decree, see 0004;
--- that holds in the functions that are called too.
+-- A room's row is found once, by the lock, and then by its place (`ctid`), see 0008. Joins are index look-ups by decree, see 0004,
+-- and of two indexes the one that finds fewer rows: over a table without statistics the smaller one, the primary key, looked
+-- cheaper than the one of client ids, and each retry was looked for in the whole room. That holds in the functions called, too.
 -- A plain message is judged here. Of any other entry the kind's own function judges, `judge_<kind>`, and where there is one
 -- `apply_<kind>` changes what an accepted entry changes beside its row (dots of a kind are underscores there). Without a judge,
 -- or without a word of it, an entry is refused. The caller sends no `client_id` twice in one batch, and no two entries of which
@@ -53,6 +54,8 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET enable_bitmapscan = off
 SET enable_material = off
+SET random_page_cost = 0
+SET cpu_index_tuple_cost = 1
 SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
