@@ -117,11 +117,13 @@ class Hooks:
         repaired: Called with the number of events that had to be read from the store, and the age in seconds of the oldest.
         restored: Called when the database was restored while this node ran: no feed is open any more, and every connection
             must come back.
+        wake: Called when something was committed, here or, as far as is heard, elsewhere.
     """
 
     delivered: Callable[[int, int], None] = lambda _events, _recipients: None
     repaired: Callable[[int, float], None] = lambda _events, _age_s: None
     restored: Callable[[], None] = lambda: None
+    wake: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class Feeds:
         self.epoch = ""
         self._rooms = rooms
         self._restored = hooks.restored
+        self._wake = hooks.wake
         self._loops = runtime.loops
         self._bus = bus
         self._codec = codec
@@ -238,6 +241,7 @@ class Feeds:
         entries = [entry(event) for event in events]
         self._offer(room, events[0].seq, entries)
         self._bus.publish_batch(room, events[0].seq, [entry.frame for entry in entries])
+        self._wake()
 
     def received(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
         """Deliver what another node committed.
@@ -245,6 +249,7 @@ class Feeds:
         Raises:
             ValueError: one of the frames is not what it should be; none was taken.
         """
+        self._wake()
         if room in self._feeds or room in self._opening:
             checked = [self._codec.check(frame, room, seq) for seq, frame in enumerate(frames, first_seq)]
             self._offer(room, first_seq, [self._codec.noted(frame) for frame in checked])

@@ -196,7 +196,7 @@ class EventStore:
             group = by_range.get(number, [])
             size = sum(int(row["size"]) for row in group)
             read += size
-            events = [_event(row) for row in group]
+            events = [event_of(row) for row in group]
             reached = events[-1].seq if events else wanted.since
             pages.append(Page(events, reached >= wanted.until or size >= range_bytes or read >= all_bytes))
         return pages
@@ -220,7 +220,7 @@ class EventStore:
             _SQL.missing, [room for room, _ in positions], [seq for _, seq in positions], per_room, in_all, all_bytes
         )
         found = [
-            (number - 1, [_event(row) for row in group])
+            (number - 1, [event_of(row) for row in group])
             for number, group in itertools.groupby(rows, key=lambda row: int(row["ord"]))
         ]
         return found, len(rows) >= in_all or sum(int(row["size"]) for row in rows) >= all_bytes
@@ -303,10 +303,10 @@ def _parameter(entries: Sequence[Entry]) -> str:
 
 def _messages(rows: Sequence[asyncpg.Record], limit: int, limit_bytes: int, direction: int) -> Page:
     more = len(rows) > limit or sum(int(row["size"]) for row in rows) >= limit_bytes
-    return Page([_event(row) for row in rows[:limit]][::direction], more)
+    return Page([event_of(row) for row in rows[:limit]][::direction], more)
 
 
-def _event(row: asyncpg.Record) -> Event:
+def event_of(row: asyncpg.Record) -> Event:
     return Event(
         room=RoomId(str(row["room"])),
         seq=row["seq"],

@@ -45,6 +45,8 @@ from realtime.gateway.sids import SEPARATOR
 from realtime.gateway.socketio import event_frame, event_of
 from realtime.gateway.transport import READ_TIMES
 from realtime.limits import Buckets, Rate
+from realtime.log.consumer_store import ConsumerStore
+from realtime.log.consumers import LEASE_S, Consumers, Observer
 from realtime.log.feeds import Feeds
 from realtime.log.feeds import Hooks as FeedHooks
 from realtime.log.feeds import Settings as FeedSettings
@@ -58,6 +60,7 @@ from realtime.node.operations import served
 from realtime.node.status import SAMPLE_S, Board, Reading
 from realtime.outbound.client import Outbound
 from realtime.outbound.urls import Rules
+from realtime.presence import last_seen
 from realtime.presence.lease import Lease
 from realtime.presence.service import Presence
 from realtime.presence.store import PresenceStore
@@ -195,6 +198,13 @@ class Node:
             observed=metrics.sandboxed,
             started=metrics.sandbox_starts.inc,
         )
+        self.consumers = Consumers(
+            ConsumerStore(self.database, LEASE_S),
+            [last_seen.CONSUMER],
+            this_run,
+            Observer(metrics.consumed, metrics.consumer_lag),
+            runtime,
+        )
         codec = EventCodec(kinds, event_frame, event_of)
         self.feeds = Feeds(
             rooms,
@@ -208,7 +218,7 @@ class Node:
                 resume_events=config.resume_max_events,
             ),
             policy.read,
-            FeedHooks(metrics.delivered, metrics.repaired_from_store, self._restored),
+            FeedHooks(metrics.delivered, metrics.repaired_from_store, self._restored, self.consumers.wake),
             runtime,
         )
         self.writer = Writer(
@@ -359,6 +369,8 @@ class Node:
             await self.feeds.look()
             self.feeds.open()
             stack.push_async_callback(self.feeds.close)
+            await self.consumers.open()
+            stack.push_async_callback(self.consumers.close)
             stack.push_async_callback(lambda: tasks.end([self._sending_away]))
             stack.push_async_callback(self.writer.close)
             stack.callback(self.gateway.close)

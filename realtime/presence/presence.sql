@@ -38,3 +38,21 @@ SELECT user_id FROM presence WHERE status = 'invisible' LIMIT $1
 -- name: members
 -- Some of the members of a room.
 SELECT user_id FROM members WHERE room = $1 LIMIT $2
+
+-- name: active
+-- Who wrote something in a span of the log, after ($1, $2, $3) and up to ($4, $5, $6), was there then. A time that is known to the
+-- minute stays, so that somebody who writes all day costs a row a minute. Who is invisible was last seen when they became so.
+INSERT INTO presence AS p (user_id, last_seen_at)
+SELECT u.id, w.at
+FROM (
+    SELECT e.actor, max(e.at) AS at
+    FROM events e
+    WHERE e.xid >= $1 AND e.xid <= $4 AND (e.xid, e.room, e.seq) > ($1, $2::uuid, $3::bigint)
+      AND (e.xid, e.room, e.seq) <= ($4, $5::uuid, $6::bigint)
+    GROUP BY e.actor
+) w
+JOIN users u ON u.id = w.actor
+LEFT JOIN presence k ON k.user_id = u.id
+WHERE k.last_seen_at IS NULL OR least(w.at, k.invisible_since) > k.last_seen_at + interval '1 minute'
+ORDER BY u.id
+ON CONFLICT (user_id) DO UPDATE SET last_seen_at = least(greatest(p.last_seen_at, excluded.last_seen_at), p.invisible_since)

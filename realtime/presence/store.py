@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from realtime.log.consumer_store import Span
+    from realtime.store.connections import Connection
     from realtime.store.pool import Database
 
 _SQL = queries.load("presence", "presence")
@@ -54,6 +56,11 @@ class PresenceStore:
         """Store when users were last seen, in Unix seconds. May be repeated; the latest time stays."""
         times = [datetime.fromtimestamp(at_s, UTC) for at_s in times_s.values()]
         await self._database.execute(_SQL.seen, list(times_s), times)
+
+    @staticmethod
+    async def seen_writing(connection: Connection, span: Span) -> None:
+        """Take from the log that users were there when they wrote: a consumer's effect. It may be repeated."""
+        await connection.execute(_SQL.active, *span.since, *span.until)
 
     async def invisible(self, at_most: int) -> set[UserId]:
         """Return who is invisible, all or that many."""

@@ -6,6 +6,7 @@ Names follow the Prometheus conventions. Every label has a bounded set of values
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, exposition
@@ -115,6 +116,20 @@ class Metrics:
         self.sandbox_processes = self._gauge("sandbox_processes", "Processes of the sandbox.")
         self.sandbox_waiting = self._gauge("sandbox_waiting", "Tasks of the sandbox that wait for a process.")
 
+        # Consumers of the log
+        self.consumer_events = self._counter(
+            "consumer_events", "Events that a consumer of the log has worked through.", ["consumer", "shard"]
+        )
+        self.consumer_batches = self._counter("consumer_batches", "Transactions in which it did so.", ["consumer", "shard"])
+        self.consumer_lag_events = self._gauge(
+            "consumer_lag_events", "Events that it has not worked through, 10,000 at most, where a shard is held.",
+            ["consumer", "shard"],
+        )  # fmt: skip
+        self.consumer_lag_seconds = self._gauge(
+            "consumer_lag_seconds", "Age of the first of them; a transaction that is open for long holds all of them back.",
+            ["consumer", "shard"],
+        )  # fmt: skip
+
         # The process
         self.loop_lag = self._histogram("loop_lag_seconds", "How late the event loop runs.", _FAST_S)
         self.task_failures = self._counter(
@@ -176,6 +191,19 @@ class Metrics:
     def repaired_from_store(self, events: int, age_s: float) -> None:
         self.repaired.inc(events)
         self.feed_lag.observe(age_s)
+
+    def consumed(self, consumer: str, shard: int, events: int) -> None:
+        self.consumer_events.labels(consumer, str(shard)).inc(events)
+        self.consumer_batches.labels(consumer, str(shard)).inc()
+
+    def consumer_lag(self, consumer: str, shard: int, lag: tuple[int, float] | None) -> None:
+        """Show how far a consumer is behind; None: another node shows it."""
+        for gauge, value in zip((self.consumer_lag_events, self.consumer_lag_seconds), lag or (None, None), strict=True):
+            if value is None:
+                with contextlib.suppress(KeyError):
+                    gauge.remove(consumer, str(shard))
+            else:
+                gauge.labels(consumer, str(shard)).set(value)
 
     def requested(self, event: str, outcome: str, seconds: float) -> None:
         self.requests.add((event, outcome))
