@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from realtime import errors, redis_url, tasks
 from realtime.bus.cluster import Cluster
-from realtime.bus.envelope import SPLIT_BYTES, Kind, Refusal, Refused, Sealer
-from realtime.bus.peers import BEAT_S, Beat, Peers
+from realtime.bus.envelope import SPLIT_BYTES, EnvelopeMac, Kind, Refusal, Refused
+from realtime.bus.heartbeats import HEARTBEAT_S, Heartbeat, Heartbeats
 from realtime.bus.shard import Item, Shard
 from realtime.model import RoomId
 from realtime.swings import Swings
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 CONFIRM_S = 1.0
 ALONE_S = 3.0
-"""A node that hears Redis and has heard no other node for so long, seven beats, publishes no rooms."""
+"""A node that hears Redis and has heard no other node for so long, seven heartbeats, publishes no rooms."""
 CONTROL_LANES = 16
 """Control channels in a cluster, over its slots: each message goes over one whose server lives."""
 _MOVES = 2  # times that a publish follows a moving slot
@@ -121,7 +121,7 @@ class Bus:
     ) -> None:
         self._loops = loops
         servers, prefix = redis_url.parse(settings.url), settings.prefix
-        self.sealer = self._sealer = Sealer(keys, sender)
+        self.sealer = self._sealer = EnvelopeMac(keys, sender)
         self._sender = sender
         self._receiver = receiver
         self._count_refused = hooks.refused
@@ -146,7 +146,7 @@ class Bus:
         self._missed: set[str] = set()  # channels on which something may have been lost until they are carried again
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._clock = asyncio.get_running_loop().time
-        self._peers = Peers(self._clock)
+        self._heartbeats = Heartbeats(self._clock)
         self._all_heard = True
         self._alone = False
         self._met_s = self._healthy_s = self._clock()  # when another node was heard last, and the bus came back last
@@ -179,7 +179,7 @@ class Bus:
         await tasks.end([self._beating])
         self._swings.close()
         if self.healthy:
-            self._put(self._lane_that_lives(), Kind.BEAT, [], Beat.GONE)
+            self._put(self._lane_that_lives(), Kind.HEARTBEAT, [], Heartbeat.GONE)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     while self.waiting:
@@ -225,7 +225,7 @@ class Bus:
     @property
     def silent_nodes(self) -> int:
         """How many nodes are not heard that may live."""
-        return self._peers.silent
+        return self._heartbeats.silent
 
     @property
     def unheard(self) -> int:
@@ -265,9 +265,9 @@ class Bus:
 
         The order of the calls is kept for each receiver; each message arrives once or not at all.
         """
-        if self._peers.known and parts:
+        if self._heartbeats.known and parts:
             self._put(self._extensions, Kind.EXTENSION, parts)
-        return self._peers.known
+        return self._heartbeats.known
 
     def _lane_that_lives(self) -> str:
         lanes = [*self._control[self._lane :], *self._control[: self._lane]]
@@ -276,19 +276,19 @@ class Bus:
     async def _beat(self) -> None:
         """Show the others that they hear this node, and look whether all of them are heard."""
         if self.state != "away":  # else it would only wait behind what is lost anyway
-            self._put(self._lane_that_lives(), Kind.BEAT, [], Beat.WHOLE if self.healthy else Beat.PARTLY)
+            self._put(self._lane_that_lives(), Kind.HEARTBEAT, [], Heartbeat.WHOLE if self.healthy else Heartbeat.PARTLY)
         for _ in range(2):
-            await asyncio.sleep(BEAT_S / 2)
+            await asyncio.sleep(HEARTBEAT_S / 2)
             self._look_for_peers()
             self._alone = self._is_alone()
 
     def _is_alone(self) -> bool:
         """Whether nobody is there whom rooms need to be published to.
 
-        Over a single server, both ends of which are well, every other node is heard within a beat. It is published to from
+        Over a single server, both ends of which are well, every other node is heard within a heartbeat. It is published to from
         then on, and told to compare what it may have missed before.
         """
-        if self._cluster is not None or not self.healthy or self._peers.known:
+        if self._cluster is not None or not self.healthy or self._heartbeats.known:
             return False
         return self._clock() - max(self._met_s, self._healthy_s) >= ALONE_S
 
@@ -300,7 +300,7 @@ class Bus:
             self._receiver.unsent()
 
     def _look_for_peers(self) -> None:
-        all_heard = not self._peers.silent
+        all_heard = not self._heartbeats.silent
         if all_heard is not self._all_heard:
             self._all_heard = all_heard
             # What was committed meanwhile is in the store, and as they are heard again there may be a last of it.
@@ -487,8 +487,8 @@ class Bus:
                 self._receiver.control(message)
         elif found.kind is Kind.EXTENSION and channel == self._extensions:
             self._receiver.extension(found.frames)
-        elif found.kind is Kind.BEAT and channel in self._control:
-            self._peers.heard(found.sender, found.number)
+        elif found.kind is Kind.HEARTBEAT and channel in self._control:
+            self._heartbeats.heard(found.sender, found.number)
         elif found.kind is Kind.EVENTS and channel.startswith(self._room_prefix):
             self._receiver.events(self._room_of(channel), found.number, found.frames)
         elif found.kind is Kind.SIGNAL and channel.startswith(self._room_prefix):

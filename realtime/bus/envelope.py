@@ -34,7 +34,7 @@ class Kind(enum.IntEnum):
     SIGNAL = 2
     CONTROL = 3
     PROBE = 4
-    BEAT = 5
+    HEARTBEAT = 5
     EXTENSION = 6
     """On a channel of its own: nodes of the release before do not subscribe to it."""
     KEPT = 7
@@ -61,7 +61,7 @@ class Refused(ValueError):
 
 
 class Envelope(NamedTuple):
-    """`number` is the seq of the first event, of a probe, or what a beat says (`peers.Beat`)."""
+    """`number` is the seq of the first event, of a probe, or what a heartbeat says (`heartbeats.Heartbeat`)."""
 
     sender: bytes
     kind: Kind
@@ -79,7 +79,7 @@ class Keys(Protocol):
     def signing(self) -> tuple[str, bytes]: ...
 
 
-class Sealer:
+class EnvelopeMac:
     """Packs and unpacks envelopes.
 
     The keys are derived from the secrets, so that neither can be used in place of the other.

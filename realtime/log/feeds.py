@@ -12,7 +12,7 @@ from realtime import errors, tasks
 from realtime.log.catch_up import CatchUp, Frames
 from realtime.log.coalescer import Coalescer
 from realtime.log.feed import Entry, Feed, Frame, Subscriber
-from realtime.log.reconciler import Follower
+from realtime.log.reconciler import Reconciler
 from realtime.log.store import Range
 from realtime.model import Role, RoomId, RoomKind, UserId
 
@@ -194,7 +194,7 @@ class Feeds:
         self._memory_bytes = 0
         self._access = Coalescer[tuple[RoomId, UserId], "Access | None"](rooms.access, 2000)
         self._heads = Coalescer[RoomId, "int | None"](self._load_heads(rooms), 5000)
-        self._follower = Follower(self._feeds, log, bus, self._offer_events, settings, hooks.repaired, self.look, runtime)
+        self._reconciler = Reconciler(self._feeds, log, bus, self._offer_events, settings, hooks.repaired, self.look, runtime)
         self._log = log
         self._pages = Coalescer[Range, "list[Frame]"](self._load_pages, 50)
         self._readers = asyncio.Semaphore(_READERS)
@@ -205,13 +205,13 @@ class Feeds:
 
     def open(self) -> None:
         """Start comparing positions with the store, and closing feeds that nobody needs."""
-        self._follower.open()
+        self._reconciler.open()
         self._closing = self._loops.start("rooms.close_empty", self._close_empty, every_s=_TICK_S)
 
     async def close(self) -> None:
         """Stop what runs in the background."""
         await tasks.end([self._closing])
-        await self._follower.close()
+        await self._reconciler.close()
         await self._catch_up.close()
         await tasks.end(self._opening.values())
 
@@ -286,11 +286,11 @@ class Feeds:
 
     def compare_soon(self) -> None:
         """Compare every position with the store: frames may have been lost."""
-        self._follower.compare_soon()
+        self._reconciler.compare_soon()
 
     def suspect(self, rooms: Iterable[RoomId]) -> None:
         """Compare the positions of these rooms with the store: their frames may have been lost."""
-        self._follower.suspect(rooms)
+        self._reconciler.suspect(rooms)
 
     def _offer_events(self, room: RoomId, events: Sequence[Event]) -> None:
         self._offer(room, events[0].seq, [self._codec.entry(event) for event in events])
@@ -309,7 +309,7 @@ class Feeds:
             if self._memory_bytes > self._settings.memory_total_bytes:
                 self._forget_oldest()
         if feed.has_hole:
-            self._follower.hole(feed)
+            self._reconciler.hole(feed)
 
     def _keep(self, room: RoomId, first_seq: int, entries: list[Entry]) -> None:
         """Keep what arrives for a feed that is being opened: its head may have been read before."""
@@ -318,7 +318,7 @@ class Feeds:
             if sum(len(run) for _, run in kept) + len(entries) <= _ARRIVED:
                 kept.append((first_seq, entries))
             else:
-                self._follower.suspect([room])
+                self._reconciler.suspect([room])
 
     def _forget_oldest(self) -> None:
         """Let go the memory of the feeds that were quiet longest, down to nine tenths of what all may hold."""
@@ -423,7 +423,7 @@ class Feeds:
         await self._load_access(
             user, opening + [want for want in entitled if want not in opening and self._departed_since(user, want)]
         )
-        await asyncio.gather(*(self._follower.catch_up(want.feed) for want in entitled if want.feed and self._lags(want)))
+        await asyncio.gather(*(self._reconciler.catch_up(want.feed) for want in entitled if want.feed and self._lags(want)))
         reading = list(self._to_read(entitled))
         pages = await self._pages.get_many([one for _, one in reading])
         for (want, _), page in zip(reading, pages, strict=True):

@@ -35,7 +35,7 @@ _PAGE_BYTES = 1 << 20
 
 
 class Log(Protocol):
-    """What a follower reads. Raises Unavailable."""
+    """What the reconciler reads. Raises Unavailable."""
 
     async def pages(self, ranges: Sequence[Range], range_bytes: int, all_bytes: int, /) -> Sequence[Page]: ...
 
@@ -45,7 +45,7 @@ class Log(Protocol):
 
 
 class Hears(Protocol):
-    """What a follower asks of the bus."""
+    """What the reconciler asks of the bus."""
 
     @property
     def complete(self) -> bool:
@@ -54,7 +54,7 @@ class Hears(Protocol):
     def hears(self, room: RoomId) -> bool: ...
 
 
-class Follower:
+class Reconciler:
     """Reads what the feeds miss.
 
     Args:

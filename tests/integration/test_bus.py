@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from realtime.bus import bus as bus_module
 from realtime.bus.bus import Bus, Hooks, Settings
-from realtime.bus.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, Kind, Sealer
+from realtime.bus.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, EnvelopeMac, Kind
 from realtime.model import RoomId
 from realtime.node import engines
 from realtime.tasks import Loops
@@ -189,8 +189,8 @@ async def test_forged_and_foreign_publishes_are_refused_counted_and_never_delive
     a, b = await start(), await start()
     assert await b.bus.subscribe(ROOM)
     room, control = f"{prefix}:room:{ROOM}", f"{prefix}:control"
-    ours, theirs = Sealer(Ring(), b"a node.."), Sealer(Ring(b"a guess"), b"attacker")
-    other_key = Sealer(type("Other", (Ring,), {"signing": ("other", b"x")})(), b"attacker")
+    ours, theirs = EnvelopeMac(Ring(), b"a node.."), EnvelopeMac(Ring(b"a guess"), b"attacker")
+    other_key = EnvelopeMac(type("Other", (Ring,), {"signing": ("other", b"x")})(), b"attacker")
     good = ours.pack(room, Kind.EVENTS, [b"x"], 1)
     forged = [
         (room, b"hello", "form"),
@@ -372,7 +372,9 @@ async def test_an_old_probe_that_somebody_repeats_is_no_sign_of_life(
     await until(lambda: node.bus._only._heard_number > number + 1)
     heard_s = node.bus._only._heard_s
     for sender in (node.bus._sender, b"attacker"):  # repeated, and made anew without the key
-        await raw.publish(own, old if sender == node.bus._sender else Sealer(Ring(b"?"), sender).pack(own, Kind.PROBE, [], 9999))
+        await raw.publish(
+            own, old if sender == node.bus._sender else EnvelopeMac(Ring(b"?"), sender).pack(own, Kind.PROBE, [], 9999)
+        )
     await until(lambda: node.heard.refused["seal"] == 1)
     newest = node.bus._only._heard_number
     assert newest < 9999
@@ -395,7 +397,7 @@ async def test_publishes_that_find_no_room_are_told_to_the_others(start: Callabl
 async def test_a_node_that_falls_silent_is_missed_and_its_rooms_are_suspect(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = await start(), await start()
     assert await here.bus.subscribe(ROOM)
-    await until(lambda: here.bus._peers._heard_s)
+    await until(lambda: here.bus._heartbeats._heard_s)
     assert here.bus.hears(ROOM) and here.bus.complete
     here.heard.suspects.clear()
     with monkeypatch.context() as cut:
@@ -409,9 +411,9 @@ async def test_a_node_that_falls_silent_is_missed_and_its_rooms_are_suspect(star
 
 async def test_a_node_that_closes_is_not_missed(start: Any) -> None:
     here, there = await start(), await start()
-    await until(lambda: here.bus._peers._heard_s)
+    await until(lambda: here.bus._heartbeats._heard_s)
     await there.bus.close()
-    await until(lambda: not here.bus._peers._heard_s, 0.5)
+    await until(lambda: not here.bus._heartbeats._heard_s, 0.5)
     await asyncio.sleep(NOTICED_S)
     assert here.bus.complete and not here.heard.suspects
 
@@ -440,7 +442,7 @@ async def test_while_its_peer_is_silent_or_the_bus_is_away_no_node_thinks_that_i
 ) -> None:
     monkeypatch.setattr(bus_module, "ALONE_S", 0.5)
     here, there = await start(), await start()
-    await until(lambda: here.bus._peers.known)
+    await until(lambda: here.bus._heartbeats.known)
     monkeypatch.setattr(there.bus, "_dispatch", lambda item: None)
     await until(lambda: here.bus.silent_nodes == 1, NOTICED_S)
     await asyncio.sleep(1)

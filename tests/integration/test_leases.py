@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
-from realtime.bus.envelope import Sealer
+from realtime.bus.envelope import EnvelopeMac
 from realtime.model import Choice, UserId
 from realtime.presence import service
 from realtime.presence.lease import Forged, Lease
@@ -40,7 +40,7 @@ class Scene:
         self.opened: list[Lease] = []
 
     def lease(self, node: str) -> Lease:
-        made = Lease(self.url, self.prefix, node, Sealer(self.ring, os.urandom(8)), lambda: self.now_s)
+        made = Lease(self.url, self.prefix, node, EnvelopeMac(self.ring, os.urandom(8)), lambda: self.now_s)
         self.opened.append(made)
         return made
 

@@ -112,7 +112,7 @@ async def test_what_a_node_cannot_announce_arrives_all_the_same(
     await a.send(room)
     await b.wait_events(room, 1)
     async with asyncio.timeout(2):
-        while not nodes.running[1].bus._peers._heard_s:
+        while not nodes.running[1].bus._heartbeats._heard_s:
             await asyncio.sleep(0.01)
     monkeypatch.setattr(nodes.running[0].bus, "_dispatch", lambda _item: None)
     await a.send(room)

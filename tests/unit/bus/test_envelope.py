@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.bus.envelope import MAX_BYTES, VERSION, Kind, Refusal, Refused, Sealer
+from realtime.bus.envelope import MAX_BYTES, VERSION, EnvelopeMac, Kind, Refusal, Refused
 
 SENDER = b"12345678"
 
@@ -22,11 +22,11 @@ class Ring:
         return next(reversed(self.secrets.items()))
 
 
-def sealer(**secrets: bytes) -> Sealer:
-    return Sealer(Ring(**(secrets or {"a": b"secret"})), SENDER)
+def sealer(**secrets: bytes) -> EnvelopeMac:
+    return EnvelopeMac(Ring(**(secrets or {"a": b"secret"})), SENDER)
 
 
-def refusal(reader: Sealer, channel: str, data: bytes) -> Refusal:
+def refusal(reader: EnvelopeMac, channel: str, data: bytes) -> Refusal:
     with pytest.raises(Refused) as caught:
         reader.unpack(channel, data)
     return caught.value.reason
@@ -67,7 +67,7 @@ def test_another_channel_another_key_and_another_version_are_refused_each_for_it
 def test_keys_rotate_without_a_moment_in_which_nodes_do_not_understand_each_other() -> None:
     old, new = os.urandom(32), os.urandom(32)
     ring = Ring(old=old)
-    reader = Sealer(ring, b"reader..")
+    reader = EnvelopeMac(ring, b"reader..")
     assert reader.unpack("c", sealer(old=old).pack("c", Kind.CONTROL, [b"1"])).frames == [b"1"]
     ring.secrets["new"] = new  # announced, and then used by somebody
     assert reader.unpack("c", sealer(new=new).pack("c", Kind.CONTROL, [b"2"])).frames == [b"2"]

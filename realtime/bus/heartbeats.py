@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BEAT_S = 0.4
+HEARTBEAT_S = 0.4
 QUIET_S = 1.2
 FORGOTTEN_S = 600.0
 """A node may live, and commit, although it is not heard: that long it is waited for."""
 
 
-class Beat(enum.IntEnum):
+class Heartbeat(enum.IntEnum):
     """What a node says of itself."""
 
     PARTLY = 0  # not all that it publishes gets through
@@ -27,7 +27,7 @@ class Beat(enum.IntEnum):
     GONE = 2  # it has said everything and ends
 
 
-class Peers:
+class Heartbeats:
     """Args:
     clock: Monotonic seconds.
     """
@@ -37,11 +37,11 @@ class Peers:
         self._heard_s: dict[bytes, float] = {}  # since when each has not been heard whole
 
     def heard(self, sender: bytes, beat: int) -> None:
-        """Note a beat. Raises ValueError: it is none."""
-        said = Beat(beat)
-        if said is Beat.GONE:
+        """Note a heartbeat. Raises ValueError: it is none."""
+        said = Heartbeat(beat)
+        if said is Heartbeat.GONE:
             self._heard_s.pop(sender, None)
-        elif said is Beat.WHOLE:
+        elif said is Heartbeat.WHOLE:
             self._heard_s[sender] = self._clock()
         else:
             self._heard_s.setdefault(sender, self._clock() - QUIET_S)
