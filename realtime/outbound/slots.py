@@ -9,7 +9,7 @@ Waiter = TypeVar("Waiter")
 
 
 class Slots(Generic[Waiter]):
-    """Who may go, and who waits. First come, first served, but nobody waits behind somebody whose host is busy.
+    """Which requests are made, and which wait. First come, first served, but none waits behind one whose host is busy.
 
     Args:
         in_all: Requests at once.
@@ -57,7 +57,7 @@ class Slots(Generic[Waiter]):
         return True
 
     def give(self, host: str) -> Waiter | None:
-        """Give a slot back; return who of the waiting has one now."""
+        """Give a slot back; return the waiter that has one now."""
         _less(self._busy, host)
         for waiter, wanted in self._queue.items():
             if self.take(wanted):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII).fullmatch
 _REAP_S = 0.05
 _CLOSE_S = 5.0
 _COMPLAIN_S = 60.0
+_SENTENCES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Sandbox:
         self._alive: set[Process] = set()  # until they are reaped
         self._reaping: asyncio.TimerHandle | None = None
         self._closed = False
-        self._complain_from_s = 0.0
+        self._complain_from_s: dict[str, float] = {}
         self.waiting = 0
         """Tasks that wait for a process."""
         self._waiting_bytes = 0
@@ -213,7 +215,7 @@ class Sandbox:
             self._reap()
         if left := [one.name for one in Confined if one not in process.confined]:
             self._complain(
-                f"this system cannot take away from the processes of the sandbox: {', '.join(map(str, left))}", logging.INFO
+                f"this system cannot take away from the processes of the sandbox: {', '.join(map(str, left))}", once=True
             )
         return process
 
@@ -235,11 +237,17 @@ class Sandbox:
             self._reaping = asyncio.get_running_loop().call_later(_REAP_S, self._reap)
         return left
 
-    def _complain(self, sentence: str, level: int = logging.WARNING) -> None:
+    def _complain(self, sentence: str, *, once: bool = False) -> None:
         now_s = time.monotonic()
-        if now_s >= self._complain_from_s:
-            self._complain_from_s = now_s + _COMPLAIN_S
-            logger.log(level, "%s; said once a minute", sentence)
+        if now_s < self._complain_from_s.get(sentence, 0.0):
+            return
+        if len(self._complain_from_s) >= _SENTENCES:  # some hold what a process said
+            self._complain_from_s.clear()
+        self._complain_from_s[sentence] = math.inf if once else now_s + _COMPLAIN_S
+        if once:
+            logger.info("%s", sentence)
+        else:
+            logger.warning("%s; said once a minute", sentence)
 
 
 def _class_name(body: bytes) -> str:

@@ -639,7 +639,7 @@ async def test_one_host_is_asked_by_few_at_once_and_holds_up_no_other(door: Door
     assert door.outbound.busy == 0
 
 
-async def test_who_gets_no_turn_is_refused_without_blaming_the_server(door: Door) -> None:
+async def test_a_request_that_gets_no_turn_is_refused_without_blaming_the_server(door: Door) -> None:
     release = asyncio.Event()
 
     async def held(writer: asyncio.StreamWriter) -> None:

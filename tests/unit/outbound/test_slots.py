@@ -16,7 +16,7 @@ def test_a_host_has_its_share_and_the_rest_is_for_others() -> None:
     assert [slots.take("b"), slots.take("c")] == [True, False]
 
 
-def test_who_waits_for_a_busy_host_holds_nobody_else_up() -> None:
+def test_a_request_that_waits_for_a_busy_host_holds_no_other_up() -> None:
     slots: Slots[str] = Slots(3, 1, 100)
     assert slots.take("a")
     assert slots.take("b")
@@ -35,7 +35,7 @@ def test_the_queue_is_bounded_in_all_and_for_one_host() -> None:
     assert sum(slots.wait(f"h{number}", number) for number in range(10, 40)) == 18
 
 
-def test_who_leaves_the_queue_is_given_nothing() -> None:
+def test_a_request_that_leaves_the_queue_is_given_no_slot() -> None:
     slots: Slots[int] = Slots(1, 1, 20)
     assert slots.take("a")
     assert slots.wait("a", 1)
