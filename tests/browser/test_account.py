@@ -72,7 +72,7 @@ async def test_a_password_is_changed_and_the_other_devices_are_signed_out(api: A
     await here.fill("password-current", "not it, surely")
     await here.fill("password-new", "another good one")
     await here.click("password-save")
-    await here.see("password-error", "not your password")
+    await here.see("password-error", "The current password is incorrect")
     await here.fill("password-current", PASSWORD)
     await here.click("password-save")
     await here.see("toast", "Your password is changed")
