@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from realtime.errors import RealtimeError, RoomNotFound
+from realtime.errors import NotStorable, RealtimeError, RoomNotFound
 from realtime.log.store import Committed, Entry, EventStore
+from realtime.log.writer import Append, Writer
 from realtime.messages import kinds
 from realtime.model import Role, RoomId, UserId
 from realtime.store.pool import Database, Refused
@@ -145,6 +149,45 @@ async def test_one_message_that_cannot_be_stored_and_one_room_that_is_locked_fai
     assert await send(locked, "free again") == "sent"
     page = await anna.get(f"/rooms/{room}/messages?limit=200")
     assert (len(page["messages"]), page["head_seq"]) == (78, 78)
+
+
+_BAD = ["no 😀 here", "a\x00b", "\ud800"]
+"""What the rule below refuses, and what PostgreSQL and JSON cannot hold."""
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["plain", "plain", "plain", *_BAD]), st.integers(0, 2)), min_size=1, max_size=40))
+async def test_whatever_of_a_batch_cannot_be_stored_all_else_is_committed_in_order(
+    own_database: Urls, store: EventStore, entries: list[tuple[str, int]]
+) -> None:
+    owner = await asyncpg.connect(own_database.owner)
+    try:
+        if await owner.fetchval("SELECT count(*) FROM users") == 0:
+            await build(own_database.owner)
+            await owner.execute("ALTER TABLE events ADD CHECK (body NOT LIKE '%😀%')")
+        user = UserId(str(await owner.fetchval("SELECT id FROM users LIMIT 1")))
+        rooms = [
+            RoomId(str(row["id"]))
+            for row in await owner.fetch(
+                "INSERT INTO rooms (id, kind) SELECT gen_random_uuid(), 'private' FROM generate_series(1, 3) RETURNING id"
+            )
+        ]
+        await owner.execute("INSERT INTO members (room, user_id, role) SELECT unnest($1::uuid[]), $2, 'member'", rooms, user)
+    finally:
+        await owner.close()
+    writer = Writer(store, lambda _room, _events: None, lanes=1)
+    answers: dict[int, Committed | RealtimeError] = {}
+    for number, (body, room) in enumerate(entries):
+        done = functools.partial(answers.__setitem__, number)
+        writer.submit(Append(rooms[room], user, kinds.CREATED, str(number), None, body, done))
+    await writer.close()
+    counts = [itertools.count(1) for _ in rooms]
+    for number, (body, room) in enumerate(entries):
+        answer = answers[number]
+        if body in _BAD:
+            assert type(answer) is NotStorable and not answer.retryable
+        else:
+            assert isinstance(answer, Committed) and answer.seq == next(counts[room])
 
 
 async def test_texts_that_cannot_be_erased_do_not_keep_those_of_other_messages(own_database: Urls, store: EventStore) -> None:
