@@ -20,8 +20,10 @@ from hypothesis import HealthCheck, settings
 
 from realtime import config
 from realtime.auth import passwords
+from realtime.log.kinds import Kinds
 from realtime.node import engines
 from realtime.node.app import Node
+from realtime.node.kinds import KINDS
 from realtime.node.serve import doors_open
 from realtime.store import migrate
 from realtime.store.provision import Urls, provision
@@ -113,7 +115,7 @@ def shared_database(running_engines: Engines) -> Urls:
 
 
 @contextlib.asynccontextmanager
-async def started(urls: Urls, redis: str, **settings: object) -> AsyncIterator[tuple[Node, str]]:
+async def started(urls: Urls, redis: str, *, kinds: Kinds = KINDS, **settings: object) -> AsyncIterator[tuple[Node, str]]:
     """Run a node in this process, on any free port. `settings` are fields of `Config`."""
     flags = {
         "register_rate_per_min": "100000",
@@ -123,7 +125,7 @@ async def started(urls: Urls, redis: str, **settings: object) -> AsyncIterator[t
         "metrics_networks": "127.0.0.0/8",
     }
     flags |= {name: str(value) for name, value in settings.items()}
-    node = Node(config.load({}, {**flags}), urls.application, redis)
+    node = Node(config.load({}, {**flags}), urls.application, redis, kinds=kinds)
     async with node.open(), doors_open(node, "127.0.0.1", 0, shutdown_s=1) as port:
         try:
             yield node, f"http://127.0.0.1:{port}"
@@ -148,7 +150,7 @@ class Nodes:
         """Start one more node."""
         settings.setdefault("redis_prefix", self._prefix)
         stack = await self._stack.enter_async_context(contextlib.AsyncExitStack())
-        node, url = await stack.enter_async_context(started(self.urls, self.redis, **settings))
+        node, url = await stack.enter_async_context(started(self.urls, self.redis, kinds=KINDS, **settings))
         self.running.append(node)
         self._stacks.append(stack)
         self.apis.append(Api(self._http, url))

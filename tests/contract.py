@@ -13,12 +13,11 @@ from typing import Any
 import jsonschema
 import msgspec
 
+from realtime.log.kinds import Kinds
 from realtime.node.kinds import KINDS
 from realtime.node.operations import OPERATIONS
 from realtime.surface.rest import asyncapi, openapi
 
-_REST = msgspec.to_builtins(openapi.document(OPERATIONS, KINDS))
-_SOCKET = msgspec.to_builtins(asyncapi.document(OPERATIONS, KINDS))
 seen: Counter[str] = Counter()
 """What was checked: operation and status, event names, acks."""
 
@@ -32,9 +31,22 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)) + r"\Z")
 
 
-_PATHS = [(_pattern(path), operations) for path, operations in _REST["paths"].items()]
-_MESSAGES = {key: _validator(_SOCKET, message["payload"]) for key, message in _SOCKET["components"]["messages"].items()}
-_RESPONSES: dict[tuple[str, str], jsonschema.Draft202012Validator | None] = {}
+def documents(kinds: Kinds) -> dict[str, Any]:
+    """Return what this module holds answers against, with the events of these kinds: its names below, and their values."""
+    rest, socket = (msgspec.to_builtins(one.document(OPERATIONS, kinds)) for one in (openapi, asyncapi))
+    return {
+        "_REST": rest,
+        "_PATHS": [(_pattern(path), operations) for path, operations in rest["paths"].items()],
+        "_MESSAGES": {key: _validator(socket, message["payload"]) for key, message in socket["components"]["messages"].items()},
+        "_RESPONSES": {},
+    }
+
+
+_REST: dict[str, Any]
+_PATHS: list[tuple[re.Pattern[str], dict[str, Any]]]
+_MESSAGES: dict[str, jsonschema.Draft202012Validator]
+_RESPONSES: dict[tuple[str, str], jsonschema.Draft202012Validator | None]
+_REST, _PATHS, _MESSAGES, _RESPONSES = documents(KINDS).values()
 
 
 def check_response(method: str, path: str, status: int, content_type: str, body: bytes) -> None:

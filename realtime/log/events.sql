@@ -13,6 +13,11 @@ FROM (SELECT id, numbered_seq, head_seq FROM rooms WHERE id > $1 ORDER BY id LIM
 -- Number the messages among the next $2 events of a room.
 SELECT number_messages($1, $2) AS is_left
 
+-- name: without_rule
+-- Which of these kinds of events the database has no rule for.
+SELECT kind FROM unnest($1::text[]) AS kind
+WHERE to_regprocedure(format('%I(log_entry[])', 'judge_' || translate(kind, '.', '_'))) IS NULL
+
 -- name: erase
 -- Erase at most $1 texts of edits of one deleted message; it is done when there were fewer. Nodes share the work.
 WITH job AS (

@@ -171,6 +171,10 @@ class EventStore:
             for code, seq, first_at in zip(refusals, seqs, first_ats or itertools.repeat(at), strict=False)
         ]
 
+    async def without_rule(self, kinds: Sequence[str]) -> list[str]:
+        """Return those of these kinds that the database has no rule for: entries of theirs would all be refused."""
+        return [row["kind"] for row in await self._database.fetch(_SQL.without_rule, kinds)]
+
     async def pages(self, ranges: Sequence[Range], range_bytes: int, all_bytes: int) -> list[Page]:
         """Read the first events of ranges of rooms, in one query.
 

@@ -74,6 +74,7 @@ from realtime.sandbox.pool import Sandbox
 from realtime.sandbox.pool import Settings as SandboxSettings
 from realtime.store import migrate
 from realtime.store.pool import Database
+from realtime.store.starting import CannotStart
 from realtime.surface.door import Door
 from realtime.surface.rest import problems
 from realtime.surface.rest.app import Settings as RestSettings
@@ -155,6 +156,7 @@ class Node:
         )
         users, rooms = UserStore(self.database), RoomStore(self.database)
         self._log = log = EventStore(self.database)
+        self._judged = kinds.judged
 
         self.keys = KeyRing(
             SigningKeyStore(self.database, master_keys, alone=not config.database_url),
@@ -366,6 +368,10 @@ class Node:
                 stack.push_async_callback(part.close)
             stack.push_async_callback(self.outbound.close)
             stack.push_async_callback(self.sandbox.close)
+            if lacking := await self._log.without_rule(self._judged):
+                raise CannotStart(
+                    f"The database has no rule for events of the kind {', '.join(lacking)}: migrate.", passing=False
+                )
             await self.feeds.look()
             self.feeds.open()
             stack.push_async_callback(self.feeds.close)

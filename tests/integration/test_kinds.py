@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +10,28 @@ import asyncpg
 import pytest
 
 from realtime.errors import RealtimeError
-from realtime.log.kinds import Case, Kind, Target
-from realtime.log.store import Entry, EventStore
+from realtime.log.kinds import Case, Kind, Kinds, Target
+from realtime.log.store import Committed, Entry, EventStore
+from realtime.log.writer import Append
 from realtime.messages import policy
 from realtime.model import Role, RoomId, UserId
 from realtime.node.kinds import KINDS
 from realtime.store.pool import Database
+from realtime.store.starting import CannotStart
+from tests import contract
+from tests.client import Api, unique
+from tests.conftest import started
 from tests.toy import kinds as pinned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import contextlib
+    from collections.abc import AsyncIterator, Callable
+
+    import aiohttp
 
     from realtime.store.provision import Urls
+    from tests.client import Socket
+    from tests.conftest import Engines
 
 JUDGED = [kind for kind in (*KINDS, pinned.PINNED) if kind.judge is not None]
 
@@ -121,3 +132,58 @@ def _judged(kind: Kind, case: Case) -> str:
 
 def _said(answer: object) -> str:
     return answer.code if isinstance(answer, RealtimeError) else "accepted"
+
+
+async def test_a_kind_from_outside_of_the_package_is_appended_delivered_resumed_and_read(
+    running_engines: Engines,
+    own_database: Urls,
+    owner: asyncpg.Connection[Any],
+    http: aiohttp.ClientSession,
+    exits: contextlib.AsyncExitStack,
+    close_later: Callable[[Socket], Socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = Kinds((*KINDS, *pinned.KINDS))
+    for name, value in contract.documents(every).items():
+        monkeypatch.setattr(contract, name, value)
+    prefix = unique()
+    here, there = [
+        await exits.enter_async_context(started(own_database, running_engines.redis, kinds=every, redis_prefix=prefix))
+        for _ in range(2)
+    ]
+    anna = await Api(http, here[1]).register()
+    room = await anna.room("private")
+    near, far = close_later(await anna.connect()), close_later(await anna.at(there[1]).connect())
+    for socket in (near, far):
+        await socket.subscribe(room)
+    message, other = await anna.send(room, "pin me"), await anna.send(room, "and me")
+
+    async def pin(target: int, client_id: str) -> Committed | RealtimeError:
+        answer: asyncio.Future[Committed | RealtimeError] = asyncio.get_running_loop().create_future()
+        entry = Append(
+            RoomId(room), UserId(anna.id), pinned.PINNED, client_id, target, None, answer.set_result, data={"note": "read this"}
+        )
+        here[0].writer.submit(entry)
+        return await answer
+
+    pins = await asyncio.gather(pin(message, "p1"), pin(other, "p2"), pin(99, "p3"), pin(message, "p1"))
+    assert [answer.seq for answer in pins if isinstance(answer, Committed)] == [3, 4, 3], "two, and the retry of one"
+    assert [answer.code for answer in pins if isinstance(answer, RealtimeError)] == ["message_not_found"]
+    assert isinstance(refused := await pin(message, "p4"), RealtimeError)
+    assert refused.code == "forbidden", "what its rule reads of a table of its own"
+    expected = {"kind": "message.pinned", "target": message, "client_id": "p1", "data": {"note": "read this"}}
+    for socket in (near, far):
+        await socket.wait_events(room, 4)
+        live = socket.events(room)
+        assert live[2].items() >= expected.items()
+    resumed = await close_later(await anna.at(there[1]).connect()).subscribe(room, since=2)
+    page = await anna.get(f"/rooms/{room}/events?since=0")
+    assert resumed["events"] == live[2:] == page["events"][2:]
+    assert [tuple(row) for row in await owner.fetch("SELECT target, seq FROM pins ORDER BY seq")] == [(message, 3), (other, 4)]
+
+
+async def test_a_kind_without_its_rule_in_the_database_stops_the_start(running_engines: Engines, own_database: Urls) -> None:
+    with pytest.raises(CannotStart, match=r"no rule for events of the kind message\.pinned") as stopped:
+        async with started(own_database, running_engines.redis, kinds=Kinds((*KINDS, *pinned.KINDS))):
+            pass
+    assert not stopped.value.passing

@@ -73,6 +73,7 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
         "events.append": [batch(room, [entry(user, "message.created", "new", body="text")])],
         "events.unnumbered": [facts.nil, 1000],
         "events.number": [room, 500],
+        "events.without_rule": [["message.created", "x.future"]],
         "events.erase": [1000],
         "events.erase_later": [],
         "events.pages": [[room] * 3, [0, 10, 39], [100, 110, 139], 1 << 15, 1 << 16],
