@@ -206,7 +206,7 @@ class Outbound:
             async with asyncio.timeout_at(deadline_s):
                 return await self._exchange(terms, url, method, headers, body)
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise _refused(error) from None  # their texts hold the URL
+            raise Refused(Reason.OVERLOADED) if self._closed else _refused(error) from None  # their texts hold the URL
         finally:
             self._give(host)
 
@@ -290,6 +290,8 @@ def _refused(error: Exception) -> Refused:
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             return Refused(Reason.TLS)
+        case aiohttp.ClientProxyConnectionError():
+            return Refused(Reason.OVERLOADED)  # the proxy is the operator's
         case aiohttp.ClientConnectorDNSError():
             return Refused(Reason.NAME)
         case aiohttp.ClientConnectorError(os_error=AddressRefused(strerror=str(kind))):

@@ -38,7 +38,7 @@ _SENTENCES = {
     Reason.SIZE: "The answer is larger than allowed.",
     Reason.ENCODING: "The answer is encoded in a way that was not asked for, or is not what it says it is.",
     Reason.PROTOCOL: "The server of the URL does not speak HTTP as it must.",
-    Reason.OVERLOADED: "Too many requests of this kind are being made.",
+    Reason.OVERLOADED: "This server is too busy to make the request, or cannot make it now.",
 }
 LATER = frozenset({Reason.NAME, Reason.CONNECT, Reason.TLS, Reason.TIME, Reason.PROTOCOL, Reason.OVERLOADED})
 """What may be otherwise at the next try."""

@@ -20,7 +20,7 @@ import pytest
 from realtime import __version__, tasks
 from realtime.outbound import resolver
 from realtime.outbound.client import PER_HOST, Outbound, Terms
-from realtime.outbound.refusals import Reason, Refused
+from realtime.outbound.refusals import OURS, Reason, Refused
 from realtime.outbound.urls import Rules
 
 if TYPE_CHECKING:
@@ -432,6 +432,27 @@ async def test_a_proxy_that_the_operator_names_is_used_for_everything(site: Site
         assert (len(site.heard), names.asked) == (1, [])
     finally:
         await outbound.close()
+
+
+async def test_neither_a_proxy_that_is_away_nor_our_own_end_counts_against_the_server(door: Door) -> None:
+    with socket.socket() as free:
+        free.bind((ALLOWED, 0))
+        outbound = Outbound(Rules(), proxy=f"http://{ALLOWED}:{free.getsockname()[1]}")
+        with pytest.raises(Refused) as refused:
+            await outbound.request(TERMS, "http://unknown.test/")
+        await outbound.close()
+    assert refused.value.reason in OURS
+
+    async def never(_writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(PATIENT_S)
+
+    door.site.answers["/"] = never
+    asking = asyncio.ensure_future(door.reason(door.url()))
+    async with asyncio.timeout(PATIENT_S):
+        while not door.site.heard:
+            await asyncio.sleep(0.001)
+    await door.outbound.close()
+    assert await asking in OURS
 
 
 @pytest.mark.parametrize("name", ["Host", "cookie", "Content-Length", "Transfer-Encoding", "Connection", "User-Agent"])
