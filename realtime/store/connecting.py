@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STAGGER_S = 0.3
 """How long a host has before the next one is tried beside it."""
 RELIED_ON: Mapping[str, str] = {
-    # READ COMMITTED: a statement sees what committed while it waited for a lock (`append_batch`).
+    # READ COMMITTED: a statement sees what committed while it waited for a lock (`append_entries`).
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "search_path": "public, pg_temp",

@@ -174,7 +174,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.append_entries(p_batch jsonb) RETURNS TABLE(at timestamp with time zone, seqs bigint[], refusals text[], first_ats timestamp with time zone[])
+CREATE FUNCTION public.append_entries(p_batch jsonb, OUT at timestamp with time zone, OUT seqs bigint[], OUT refusals text[], OUT first_ats timestamp with time zone[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -202,9 +202,6 @@ DECLARE
     v_verdict   record;
     v_kind      text;
     v_rule      text;
-    v_seqs      bigint[];
-    v_refusals  text[];
-    v_first_ats timestamptz[];
 BEGIN
     FOR v_room IN
         SELECT w.no, r.id, r.head_seq, CASE WHEN r.numbered_seq = r.head_seq THEN r.last_n END AS last_n,
@@ -288,15 +285,15 @@ BEGIN
     SELECT array_agg(CASE WHEN n.refusal IS NULL THEN n.new_seq ELSE n.first_seq END ORDER BY n.ord),
            CASE WHEN bool_and(n.refusal IS NULL) THEN NULL ELSE array_agg(n.refusal ORDER BY n.ord) END,
            CASE WHEN bool_or(n.refusal = 'duplicate') THEN array_agg(n.first_at ORDER BY n.ord) END
-    INTO v_seqs, v_refusals, v_first_ats
+    INTO seqs, refusals, first_ats
     FROM numbered n;
 
     IF v_ruled IS NOT NULL THEN
         v_ruled := ARRAY(
-            SELECT (e.ord, e.room, v_seqs[e.ord], e.kind, e.actor, e.role, e.is_silenced, e.client_id, e.target, e.thread,
+            SELECT (e.ord, e.room, seqs[e.ord], e.kind, e.actor, e.role, e.is_silenced, e.client_id, e.target, e.thread,
                     e.body, e.data)::log_entry
             FROM unnest(v_ruled) e
-            WHERE v_refusals IS NULL OR v_refusals[e.ord] IS NULL
+            WHERE refusals IS NULL OR refusals[e.ord] IS NULL
         );
         FOR v_kind IN SELECT DISTINCT e.kind FROM unnest(v_ruled) e LOOP
             v_rule := 'apply_' || translate(v_kind, '.', '_');
@@ -307,7 +304,7 @@ BEGIN
         END LOOP;
     END IF;
 
-    RETURN QUERY SELECT v_at, v_seqs, v_refusals, v_first_ats;
+    at := v_at;
 END
 $_$;
 
@@ -799,8 +796,8 @@ GRANT ALL ON FUNCTION public.append_batch(p_rooms uuid[], p_actors uuid[], p_kin
 REVOKE ALL ON FUNCTION public.append_batch(p_rooms uuid[], p_room_nos integer[], p_actors uuid[], p_kinds text[], p_client_ids text[], p_targets bigint[], p_bodies text[], p_max_edits integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.append_batch(p_rooms uuid[], p_room_nos integer[], p_actors uuid[], p_kinds text[], p_client_ids text[], p_targets bigint[], p_bodies text[], p_max_edits integer) TO roomwire_app;
 
-REVOKE ALL ON FUNCTION public.append_entries(p_batch jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.append_entries(p_batch jsonb) TO roomwire_app;
+REVOKE ALL ON FUNCTION public.append_entries(p_batch jsonb, OUT at timestamp with time zone, OUT seqs bigint[], OUT refusals text[], OUT first_ats timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.append_entries(p_batch jsonb, OUT at timestamp with time zone, OUT seqs bigint[], OUT refusals text[], OUT first_ats timestamp with time zone[]) TO roomwire_app;
 
 REVOKE ALL ON FUNCTION public.apply_message_deleted(p_entries public.log_entry[], p_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.apply_message_deleted(p_entries public.log_entry[], p_at timestamp with time zone) TO roomwire_app;

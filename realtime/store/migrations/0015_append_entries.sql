@@ -39,13 +39,13 @@ CREATE TYPE log_entry AS (
 -- or without a word of it, an entry is refused. The caller sends no `client_id` twice in one batch, and no two entries of which
 -- one changes what the other's rule reads.
 CREATE FUNCTION append_entries(
-    p_batch jsonb   -- {rooms: [id, each once], is_ruled: whether there is any entry but plain messages,
-                    --  entries: [{room: position in rooms from 1, actor, kind, client_id, target, thread, body, data}]}
-) RETURNS TABLE (
-    at        timestamptz,     -- of everything accepted
-    seqs      bigint[],        -- in the order of the batch; NULL where refused
-    refusals  text[],          -- NULL: all accepted. Of each entry NULL, 'duplicate', or the code of an error
-    first_ats timestamptz[]    -- of duplicates; NULL: there are none
+    p_batch       jsonb,           -- {rooms: [id, each once], is_ruled: whether there is any entry but plain messages,
+                                   --  entries: [{room: position in rooms from 1, actor, kind, client_id, target, thread,
+                                   --             body, data}]}
+    OUT at        timestamptz,     -- of everything accepted
+    OUT seqs      bigint[],        -- in the order of the batch; NULL where refused
+    OUT refusals  text[],          -- NULL: all accepted. Of each entry NULL, 'duplicate', or the code of an error
+    OUT first_ats timestamptz[]    -- of duplicates; NULL: there are none
 )
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -74,9 +74,6 @@ DECLARE
     v_verdict   record;
     v_kind      text;
     v_rule      text;
-    v_seqs      bigint[];
-    v_refusals  text[];
-    v_first_ats timestamptz[];
 BEGIN
     FOR v_room IN
         SELECT w.no, r.id, r.head_seq, CASE WHEN r.numbered_seq = r.head_seq THEN r.last_n END AS last_n,
@@ -160,15 +157,15 @@ BEGIN
     SELECT array_agg(CASE WHEN n.refusal IS NULL THEN n.new_seq ELSE n.first_seq END ORDER BY n.ord),
            CASE WHEN bool_and(n.refusal IS NULL) THEN NULL ELSE array_agg(n.refusal ORDER BY n.ord) END,
            CASE WHEN bool_or(n.refusal = 'duplicate') THEN array_agg(n.first_at ORDER BY n.ord) END
-    INTO v_seqs, v_refusals, v_first_ats
+    INTO seqs, refusals, first_ats
     FROM numbered n;
 
     IF v_ruled IS NOT NULL THEN
         v_ruled := ARRAY(
-            SELECT (e.ord, e.room, v_seqs[e.ord], e.kind, e.actor, e.role, e.is_silenced, e.client_id, e.target, e.thread,
+            SELECT (e.ord, e.room, seqs[e.ord], e.kind, e.actor, e.role, e.is_silenced, e.client_id, e.target, e.thread,
                     e.body, e.data)::log_entry
             FROM unnest(v_ruled) e
-            WHERE v_refusals IS NULL OR v_refusals[e.ord] IS NULL
+            WHERE refusals IS NULL OR refusals[e.ord] IS NULL
         );
         FOR v_kind IN SELECT DISTINCT e.kind FROM unnest(v_ruled) e LOOP
             v_rule := 'apply_' || translate(v_kind, '.', '_');
@@ -179,7 +176,7 @@ BEGIN
         END LOOP;
     END IF;
 
-    RETURN QUERY SELECT v_at, v_seqs, v_refusals, v_first_ats;
+    at := v_at;
 END
 $$;
 
