@@ -54,6 +54,9 @@ class Receiver(Protocol):
     def gap(self) -> None:
         """The bus was away, in whole or in part: anything may have been lost, of this node's too."""
 
+    def away(self) -> None:
+        """The bus went away, in whole or in part."""
+
     def suspect(self, rooms: Collection[RoomId], /) -> None:
         """Frames of these rooms may have been lost on their way here."""
 
@@ -101,7 +104,6 @@ class Bus:
     Args:
         settings: Where Redis is.
         sender: 8 random bytes of this node.
-        receiver: Gets what others sent.
         keys: What envelopes are sealed with.
         hooks: What is told of it.
         loops: Run what runs in the background.
@@ -114,7 +116,6 @@ class Bus:
         self,
         settings: Settings,
         sender: bytes,
-        receiver: Receiver,
         keys: Keys,
         hooks: Hooks,
         loops: tasks.Loops,
@@ -123,7 +124,7 @@ class Bus:
         servers, prefix = redis_url.parse(settings.url), settings.prefix
         self.sealer = self._sealer = EnvelopeMac(keys, sender)
         self._sender = sender
-        self._receiver = receiver
+        self._receiver: Receiver
         self._count_refused = hooks.refused
         self._count_dropped = hooks.dropped
         self._health = hooks.health
@@ -162,8 +163,13 @@ class Bus:
 
     # -- life -------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Connect in the background; wait a moment for the first success, and go on without."""
+    async def open(self, receiver: Receiver) -> None:
+        """Connect in the background; wait a moment for the first success, and go on without.
+
+        Args:
+            receiver: Gets what others send.
+        """
+        self._receiver = receiver
         if self._cluster is not None:
             self._cluster.open()
         else:
@@ -447,6 +453,8 @@ class Bus:
             self._healthy_s = self._clock()
             self._alone = False
             self._health(healthy)
+            if not healthy:
+                self._receiver.away()
 
     def _say(self, is_well: bool, why: str, swung: int) -> None:
         often = f"; it came and went {swung} times since this was last said" if swung > 1 else ""

@@ -5,31 +5,54 @@ Each message is a hint: whatever depends on one that got lost is found in Postgr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from realtime.model import Choice, PresenceSetting, RoomId, SessionId, UserId
-from realtime.surface.socket.dispatch import own_presence
+from realtime.wire import socket, types
 from realtime.wire.rest import MAX_SEQ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from realtime.auth.ended import EndedSessions
     from realtime.extensions.namespaces import Extensions
     from realtime.log.feeds import Feeds
+    from realtime.model import Room
     from realtime.node.status import Board
     from realtime.presence.service import Presence
-    from realtime.surface.socket.dispatch import Dispatch
+    from realtime.surface.socket.departures import Departures
+    from realtime.surface.socket.hub import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where what other nodes send goes on this one."""
+
+    feeds: Feeds
+    presence: Presence
+    ended: EndedSessions
+    hub: Hub
+    departures: Departures
+    board: Board
+    extensions: Extensions | None
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """Arrays that begin with the name of the kind."""
+    """Arrays that begin with the name of the kind. A new kind is one class here, and what sends it in `Outgoing`."""
+
+    def take(self, parts: Parts) -> None:
+        """Do what it says on this node."""
+        raise NotImplementedError
 
 
 class SessionOver(_Message, frozen=True):
     session: str
+
+    def take(self, parts: Parts) -> None:
+        parts.ended.note(SessionId(self.session))
 
 
 class Told(_Message, frozen=True):
@@ -38,6 +61,9 @@ class Told(_Message, frozen=True):
     user: str
     name: str
     payload: str
+
+    def take(self, parts: Parts) -> None:
+        parts.hub.tell_user(UserId(self.user), self.name, self.payload.encode())
 
 
 class Expelled(_Message, frozen=True):
@@ -48,9 +74,15 @@ class Expelled(_Message, frozen=True):
     reason: str
     seq: int = MAX_SEQ
 
+    def take(self, parts: Parts) -> None:
+        parts.departures.here(UserId(self.user), RoomId(self.room), self.reason, self.seq)
+
 
 class PresenceChanged(_Message, frozen=True):
     change: bytes
+
+    def take(self, parts: Parts) -> None:
+        parts.presence.received(self.change)
 
 
 class Chosen(_Message, frozen=True):
@@ -62,106 +94,120 @@ class Chosen(_Message, frozen=True):
     text_until_s: float | None
     version: int
 
+    def take(self, parts: Parts) -> None:
+        setting = PresenceSetting(self.choice, self.text, self.text_until_s, self.version)
+        parts.presence.chosen(UserId(self.user), setting)
+
 
 class Shown(_Message, frozen=True):
     """How the sender is, for the operator's page (`status.Board`)."""
 
     status: bytes
 
+    def take(self, parts: Parts) -> None:
+        parts.board.heard(self.status)
+
 
 class Gap(_Message, frozen=True):
     """The sender could not send for a while: compare with the store now."""
+
+    def take(self, parts: Parts) -> None:
+        parts.feeds.compare_soon()
+        parts.ended.read_soon()
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(SessionOver | Told | Expelled | PresenceChanged | Chosen | Shown | Gap).decode
 
 
-class Nodes:
-    """Sends to the other nodes, and takes what they send (a `rooms.bus.Receiver`).
+class Publishes(Protocol):
+    def publish_control(self, message: bytes, /) -> None: ...
+
+
+class Outgoing:
+    """Tells the other nodes, and where it concerns them the connections on this one.
 
     Args:
-        publish: Sends a control message to all nodes.
+        bus: Sends a control message to all nodes; it may be lost.
+        hub: The register of connections.
     """
 
-    feeds: Feeds
-    dispatch: Dispatch
-    ended: EndedSessions
-    presence: Presence
-    board: Board
-    extensions: Extensions | None
-
-    def __init__(self, publish: Callable[[bytes], None]) -> None:
-        self._publish = publish
-        self.extensions = None
-
-    # -- out --------------------------------------------------------------------------------------
+    def __init__(self, bus: Publishes, hub: Hub) -> None:
+        self._bus = bus
+        self._hub = hub
 
     def session_over(self, session: SessionId) -> None:
         """Close a session's connections on the other nodes."""
-        self._publish(_encode(SessionOver(session)))
+        self._bus.publish_control(_encode(SessionOver(session)))
 
     def tell(self, user: UserId, name: str, payload: bytes) -> None:
         """Emit an event on a user's connections, here and elsewhere."""
-        self.dispatch.tell_user(user, name, payload)
-        self._publish(_encode(Told(user, name, payload.decode())))
+        self._hub.tell_user(user, name, payload)
+        self._bus.publish_control(_encode(Told(user, name, payload.decode())))
 
-    def expel(self, user: UserId, room: RoomId, reason: str, seq: int) -> None:
-        """Stop a room for a user, here and elsewhere, ahead of the event that says so."""
-        self.dispatch.expel(user, room, reason, seq)
-        self._publish(_encode(Expelled(user, room, reason, seq)))
+    def room_added(self, user: UserId, room: Room) -> None:
+        """Tell a user's connections that they became a member of a room."""
+        self.tell(user, "room.added", _encode(socket.RoomAdded(room=types.Room.of(room))))
+
+    def expelled(self, user: UserId, room: RoomId, reason: str, seq: int) -> None:
+        """Stop a room for a user elsewhere, ahead of the event that says so."""
+        self._bus.publish_control(_encode(Expelled(user, room, reason, seq)))
 
     def presence_changed(self, change: bytes) -> None:
-        self._publish(_encode(PresenceChanged(change)))
+        self._bus.publish_control(_encode(PresenceChanged(change)))
 
     def chosen(self, user: UserId, setting: PresenceSetting) -> None:
         """Show on the other nodes what somebody chose, and tell all their connections."""
-        self._publish(_encode(Chosen(user, setting.choice, setting.text, setting.text_until_s, setting.version)))
-        self.tell(user, "presence", own_presence(setting))
+        self._bus.publish_control(_encode(Chosen(user, setting.choice, setting.text, setting.text_until_s, setting.version)))
+        own = socket.Presence(users=[], own=types.OwnPresence.of(setting))
+        self.tell(user, "presence", _encode(own))
 
     def shown(self, status: bytes) -> None:
         """Tell the other nodes how this one is."""
-        self._publish(_encode(Shown(status)))
-
-    # -- in ---------------------------------------------------------------------------------------
-
-    def events(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
-        self.feeds.received(room, first_seq, frames)
-
-    def signal(self, room: RoomId, frame: bytes) -> None:
-        self.feeds.signal_received(room, frame)
-
-    def extension(self, parts: Sequence[bytes]) -> None:
-        if self.extensions is not None:
-            self.extensions.received(parts)
+        self._bus.publish_control(_encode(Shown(status)))
 
     def gap(self) -> None:
-        self.feeds.compare_soon()
-        self.presence.resync()
-        self.ended.read_soon()
+        """Tell the other nodes that something of this one may have been lost."""
+        self._bus.publish_control(_encode(Gap()))
+
+
+class Incoming:
+    """Takes what other nodes send: the bus' `Receiver`.
+
+    Args:
+        parts: Where it goes.
+        outgoing: Tells the others.
+    """
+
+    def __init__(self, parts: Parts, outgoing: Outgoing) -> None:
+        self._parts = parts
+        self._outgoing = outgoing
+
+    def events(self, room: RoomId, first_seq: int, frames: Sequence[bytes]) -> None:
+        self._parts.feeds.received(room, first_seq, frames)
+
+    def signal(self, room: RoomId, frame: bytes) -> None:
+        self._parts.feeds.signal_received(room, frame)
+
+    def extension(self, parts: Sequence[bytes]) -> None:
+        if self._parts.extensions is not None:
+            self._parts.extensions.received(parts)
+
+    def away(self) -> None:
+        self._parts.presence.suspend()
+        self._parts.feeds.compare_soon()
+
+    def gap(self) -> None:
+        self._parts.feeds.compare_soon()
+        self._parts.presence.resync()
+        self._parts.ended.read_soon()
         self.unsent()
 
     def suspect(self, rooms: Collection[RoomId]) -> None:
-        self.feeds.suspect(rooms)
+        self._parts.feeds.suspect(rooms)
 
     def unsent(self) -> None:
-        self._publish(_encode(Gap()))
+        self._outgoing.gap()
 
     def control(self, message: bytes) -> None:
-        found = _decode(message)
-        if isinstance(found, SessionOver):
-            self.ended.note(SessionId(found.session))
-        elif isinstance(found, Told):
-            self.dispatch.tell_user(UserId(found.user), found.name, found.payload.encode())
-        elif isinstance(found, Expelled):
-            self.dispatch.expel(UserId(found.user), RoomId(found.room), found.reason, found.seq)
-        elif isinstance(found, PresenceChanged):
-            self.presence.received(found.change)
-        elif isinstance(found, Chosen):
-            setting = PresenceSetting(found.choice, found.text, found.text_until_s, found.version)
-            self.presence.chosen(UserId(found.user), setting)
-        elif isinstance(found, Shown):
-            self.board.heard(found.status)
-        else:
-            self.feeds.compare_soon()
-            self.ended.read_soon()
+        _decode(message).take(self._parts)

@@ -71,7 +71,6 @@ class Board:
         node: This node's id.
         run: This run of it.
         version: Of the program.
-        read: Tells how this node is.
         metrics: What it counts.
         publish: Sends to the other nodes; may be lost.
         clock: Monotonic seconds.
@@ -83,7 +82,6 @@ class Board:
         node: str,
         run: str,
         version: str,
-        read: Callable[[], Reading],
         metrics: Metrics,
         publish: Callable[[bytes], None],
         clock: Callable[[], float],
@@ -92,7 +90,6 @@ class Board:
         self._node = node
         self._run = run
         self._version = version
-        self._read = read
         self._metrics = metrics
         self._publish = publish
         self._clock = clock
@@ -119,9 +116,14 @@ class Board:
         if len(self._fresh) < _CLOSES_A_SAMPLE:
             self._fresh.append(made)
 
-    def sample(self, *, gone: bool = False) -> None:
-        """Look at what was counted since the last time, and tell the others. `gone`: this node ends."""
-        status, sample = self._status(), self._sample()
+    def sample(self, now: Reading, *, gone: bool = False) -> None:
+        """Look at what was counted since the last time, and tell the others.
+
+        Args:
+            now: How this node is.
+            gone: This node ends.
+        """
+        status, sample = self._status(now), self._sample(now)
         fresh, self._fresh = self._fresh, []
         self._forget()
         self._note(self._run, status, sample, gone=gone)
@@ -163,8 +165,7 @@ class Board:
             state = "silent"
         return msgspec.structs.replace(seen.status, state=state, samples=list(seen.samples))
 
-    def _status(self) -> rest.NodeStatus:
-        now = self._read()
+    def _status(self, now: Reading) -> rest.NodeStatus:
         troubled = any(state != "ok" for state in now.checks.values())
         return rest.NodeStatus(
             node=self._node,
@@ -183,8 +184,8 @@ class Board:
             memory_bytes=self._metrics.memory_bytes(),
         )
 
-    def _sample(self) -> rest.NodeSample:
-        now, now_s = self._read(), self._clock()
+    def _sample(self, now: Reading) -> rest.NodeSample:
+        now_s = self._clock()
         passed_s = max(now_s - self._sampled_s, 0.001)
         self._sampled_s = now_s
         requests, committed, delivered = (one.growth() / passed_s for one in self._rates)

@@ -74,6 +74,9 @@ class Heard:
     def gap(self) -> None:
         self.gaps += 1
 
+    def away(self) -> None:
+        assert self.health[-1] is False
+
     def suspect(self, rooms: Collection[RoomId]) -> None:
         self.suspects += rooms
 
@@ -93,7 +96,7 @@ class Node:
     def __init__(self, url: str, prefix: str, ring: Ring | None = None) -> None:
         self.heard = heard = Heard()
         self.bus = Bus(
-            Settings(url, prefix), os.urandom(8), heard, ring or Ring(),
+            Settings(url, prefix), os.urandom(8), ring or Ring(),
             Hooks(
                 refused=lambda reason: heard.refused.update([reason]), health=heard.health.append,
                 deaf=heard._deafened, dropped=heard._dropped,
@@ -113,7 +116,7 @@ def prefix() -> str:
 async def start(running_engines: Engines, prefix: str, exits: contextlib.AsyncExitStack) -> Callable[..., Awaitable[Node]]:
     async def start(url: str = running_engines.redis, ring: Ring | None = None) -> Node:
         node = Node(url, prefix, ring)
-        await node.bus.open()
+        await node.bus.open(node.heard)
         exits.push_async_callback(node.bus.close)
         return node
 

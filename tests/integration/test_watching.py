@@ -47,7 +47,7 @@ async def board(boss: Person, nodes: Nodes, true: Callable[[Any], bool]) -> Any:
     async with asyncio.timeout(5):
         while True:
             for node in nodes.running:
-                node.board.sample()
+                node.sample()
             found = await boss.get("/admin/status")
             if true(found):
                 return found

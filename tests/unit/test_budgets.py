@@ -10,8 +10,8 @@ from realtime import errors
 from realtime.budgets import COUNTED_ELSEWHERE, Budget, Budgets
 from realtime.config import Config
 from realtime.model import UserId
-from realtime.node.app import budgets
 from realtime.node.operations import OPERATIONS
+from realtime.node.settings import budgets
 from realtime.operations import by_event
 from realtime.surface.rest.problems import errors_of
 

@@ -10,7 +10,7 @@ import realtime
 
 SOURCE = pathlib.Path(realtime.__file__).parent
 ONE_SHOT = {
-    "node/app.py": 1,  # sends connections away after a restore, once
+    "node/leaving.py": 1,  # sends connections away after a restore, once
     "surface/socket/acks.py": 1,  # the queued requests of one connection, each caught
     "extensions/namespaces.py": 1,  # what extensions start
     "extensions/siblings.py": 1,  # one connection each; and `_accept`, which catches everything

@@ -17,7 +17,7 @@ from realtime.auth import scopes
 from realtime.gateway.connection import CloseReason, Connection
 from realtime.gateway.socketio import count_arguments
 from realtime.limits import retry_ms
-from realtime.model import RoomId, UserId
+from realtime.model import UserId
 from realtime.operations import Caller
 from realtime.surface.door import asks
 from realtime.surface.socket.acks import Acks, Call
@@ -25,7 +25,7 @@ from realtime.surface.socket.hub import Hub
 from realtime.surface.socket.peer import Peer
 from realtime.wire import socket
 from realtime.wire.decode import decode
-from realtime.wire.types import OwnPresence, Room, User
+from realtime.wire.types import User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -227,34 +227,6 @@ class Dispatch:
         known = name if name in self._routes else "unknown"
         self._acks.refuse(Call(connection.app, packet_id, known, now_s), errors.PayloadTooLarge())
 
-    # -- from the other services ------------------------------------------------------------------
-
-    def tell_user(self, user: UserId, name: str, payload: bytes) -> None:
-        """Emit an event on every connection of a user on this node."""
-        for peer in self._hub.of_user(user):
-            peer.connection.emit(name, payload)
-
-    def expel(self, user: UserId, room: RoomId, reason: str, seq: int) -> None:
-        """Stop a room for all connections of a user on this node, and tell those that did not receive it too."""
-        self._presence.departed(user, room)
-        others = [peer for peer in self._hub.of_user(user) if room not in peer.rooms]
-        self._feeds.expel(room, user, reason, seq)
-        for peer in others:
-            peer.removed(room, reason)
-
-    def end_session(self, session: model.SessionId) -> None:
-        """Close every connection of one sign-in on this node."""
-        for connection in self._hub.connections_of_session(session):
-            connection.close(CloseReason.SESSION_ENDED)
-
-    def drain(self, spread_s: float) -> list[tuple[float, Peer]]:
-        """Tell all connections when to come back, spread over that time; return how long from now each has, in order."""
-        peers = list(self._hub)
-        leaving = [(spread_s * index / len(peers), peer) for index, peer in enumerate(peers)]
-        for after_s, peer in leaving:
-            peer.emit("server.drain", socket.ServerDrain(reconnect_after_ms=int(after_s * 1000)))
-        return leaving
-
 
 def _token(auth: bytes) -> str:
     """Take the token out of the payload of a CONNECT packet, in every form in which clients say that they have none.
@@ -270,16 +242,6 @@ def _token(auth: bytes) -> str:
         if fields is None or bytes(fields.get("token", b"null")) in _EMPTY:
             raise errors.TokenMissing from None
         raise
-
-
-def own_presence(setting: model.PresenceSetting) -> bytes:
-    """Encode the payload of `presence` that tells people what they chose themselves."""
-    return _encode(socket.Presence(users=[], own=OwnPresence.of(setting)))
-
-
-def room_added(room: model.Room) -> bytes:
-    """Encode the payload of `room.added`."""
-    return _encode(socket.RoomAdded(room=Room.of(room)))
 
 
 def _request(route: Route, arguments: bytes) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, KeysView
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from realtime.gateway.session import CloseReason
+from realtime.wire import socket
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -75,6 +78,24 @@ class Hub:
             return True  # without a look at each: who is connected both ways was even counted twice
         open_ones = self.connections_of_user(user)
         return len(open_ones) < at_most or connection in open_ones
+
+    def tell_user(self, user: UserId, name: str, payload: bytes) -> None:
+        """Emit an event on every connection of a user on this node."""
+        for peer in self.of_user(user):
+            peer.connection.emit(name, payload)
+
+    def end_session(self, session: SessionId) -> None:
+        """Close every connection of one sign-in on this node."""
+        for connection in self.connections_of_session(session):
+            connection.close(CloseReason.SESSION_ENDED)
+
+    def drain(self, spread_s: float) -> list[tuple[float, Peer]]:
+        """Tell all connections when to come back, spread over that time; return how long from now each has, in order."""
+        peers = list(self)
+        leaving = [(spread_s * index / len(peers), peer) for index, peer in enumerate(peers)]
+        for after_s, peer in leaving:
+            peer.emit("server.drain", socket.ServerDrain(reconnect_after_ms=int(after_s * 1000)))
+        return leaving
 
     def __iter__(self) -> Iterator[Peer]:
         return iter([peer for user in list(self._users.keys()) for peer in self.of_user(user)])

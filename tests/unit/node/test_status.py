@@ -29,11 +29,14 @@ class House:
         self.metrics[name] = Metrics()
         self.checks[name] = OK
         board = Board(
-            name, run or f"{name}.1", "1.2.3", lambda: Reading(self.checks[name], 3, 1, 2, 5, 7, 0), self.metrics[name],
+            name, run or f"{name}.1", "1.2.3", self.metrics[name],
             lambda message: self.tell(name, message), lambda: self.now_s, lambda: WALL_S + self.now_s,
         )  # fmt: skip
         self.boards[name] = board
         return board
+
+    def reading(self, name: str) -> Reading:
+        return Reading(self.checks[name], 3, 1, 2, 5, 7, 0)
 
     def tell(self, sender: str, message: bytes) -> None:
         self.told.append(message)
@@ -47,7 +50,7 @@ class House:
             self.now_s += SAMPLE_S
             for name, board in self.boards.items():
                 if name not in without:
-                    board.sample()
+                    board.sample(self.reading(name))
         self.now_s = end_s
 
 
@@ -62,7 +65,7 @@ def states(board: Board) -> dict[str, str]:
 
 def test_a_node_alone_shows_itself(house: House) -> None:
     board = house.add("n0")
-    board.sample()
+    board.sample(house.reading("n0"))
     view = board.view()
     node = view.nodes[0]
     assert (view.node, view.sample_s, len(view.nodes), view.closes) == ("n0", SAMPLE_S, 1, [])
@@ -117,7 +120,7 @@ def test_a_node_that_ends_says_so(house: House) -> None:
     house.checks["n1"] = {**OK, "node": "draining"}
     house.wait(SAMPLE_S)
     assert states(house.boards["n0"])["n1"] == "draining"
-    house.boards["n1"].sample(gone=True)
+    house.boards["n1"].sample(house.reading("n1"), gone=True)
     assert states(house.boards["n0"])["n1"] == "gone"
     house.add("n1", run="n1.2")
     house.wait(SAMPLE_S)
@@ -186,7 +189,7 @@ def test_what_is_not_a_status_is_refused(house: House) -> None:
 
 def test_fields_of_a_release_to_come_are_passed_over(house: House) -> None:
     board = house.add("n0")
-    house.add("n1").sample()
+    house.add("n1").sample(house.reading("n1"))
     told: dict[str, Any] = msgspec.json.decode(house.told[-1])
     told["status"]["temperature"] = 41
     told["more"] = True

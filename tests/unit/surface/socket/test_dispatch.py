@@ -34,12 +34,14 @@ from realtime.model import (
     UserId,
 )
 from realtime.node.kinds import KINDS
+from realtime.node.nodes import Outgoing
 from realtime.node.operations import CAPABILITIES, OPERATIONS, served
 from realtime.operations import Served, by_event
 from realtime.presence.state import View
 from realtime.surface.door import Door
 from realtime.surface.socket.acks import MAX_WAITING, Acks
-from realtime.surface.socket.dispatch import Dispatch, Settings, room_added
+from realtime.surface.socket.departures import Departures
+from realtime.surface.socket.dispatch import Dispatch, Settings
 from realtime.surface.socket.hub import Hub
 from realtime.surface.socket.live import MAX_DEPTH, Live, _deeper_than
 from realtime.surface.socket.peer import Peer
@@ -133,6 +135,7 @@ class Services:
         )
         acks = Acks(lambda: self.now_s, lambda name, outcome, seconds: self.counted.append((name, outcome)))
         codec = EventCodec(KINDS, event_frame, event_of)
+        self.departures = Departures(self.hub, feeds, presence, lambda *said: self.asked.append(("told", *said)))
         live = Live(self.authenticate, feeds, presence, codec, self.publish_signal, LIMITS, acks)
         operations = served(dict.fromkeys(CAPABILITIES, self) | {"live": live}) + more
         door = Door(self.authenticate, self.require_admin, cast("Any", self))
@@ -272,7 +275,7 @@ async def test_guests_count_and_end_with_their_sign_in(services: Services) -> No
         services.dispatch.guest_came(Services.connection(one))
     with pytest.raises(errors.TooManyConnections):
         let_in(services, b'{"token":"good"}')
-    services.dispatch.end_session(SESSION)
+    services.hub.end_session(SESSION)
     assert (guest.closed, other.closed) == ([CloseReason.SESSION_ENDED], [])
     services.dispatch.guest_went(Services.connection(guest))
     assert let_in(services, b'{"token":"good"}').user == ADA
@@ -280,7 +283,7 @@ async def test_guests_count_and_end_with_their_sign_in(services: Services) -> No
 
 async def test_a_draining_node_spreads_those_who_are_there(services: Services) -> None:
     lines = [services.connect(BOB, f"s{number}") for number in range(4)]
-    leaving = services.dispatch.drain(1.0)
+    leaving = services.hub.drain(1.0)
     told = [payload for line in lines for name, payload in line.emitted if name == "server.drain"]
     assert sorted(payload["reconnect_after_ms"] for payload in told) == [0, 250, 500, 750]
     assert [after_s for after_s, _ in leaving] == [0, 0.25, 0.5, 0.75]
@@ -289,7 +292,7 @@ async def test_a_draining_node_spreads_those_who_are_there(services: Services) -
 
 async def test_who_authenticates_during_a_drain_is_let_in(services: Services) -> None:
     """A refusal would be final to the official client; closed with the others a moment later, it comes back by itself."""
-    services.dispatch.drain(1.0)
+    services.hub.drain(1.0)
     assert let_in(services, b'{"token":"good"}').user == ADA
 
 
@@ -703,14 +706,16 @@ async def test_a_token_of_another_session_or_user_is_not_put_on_the_connection(s
 
 async def test_ending_a_session_closes_its_connections_and_no_others(services: Services) -> None:
     mine, also_mine, other = services.connect(), services.connect(), services.connect(session="another-session")
-    services.dispatch.end_session(SessionId(SESSION))
+    services.hub.end_session(SessionId(SESSION))
     assert (mine.closed, also_mine.closed, other.closed) == ([CloseReason.SESSION_ENDED], [CloseReason.SESSION_ENDED], [])
 
 
 async def test_a_user_is_told_on_every_connection_and_nobody_else_is(services: Services) -> None:
     phone, laptop, other = services.connect(), services.connect(session="s2"), services.connect(BOB, "s3")
     room = Room(ROOM, RoomKind.PRIVATE, "Den", 3, AT, AT, 2, Role.MEMBER)
-    services.dispatch.tell_user(ADA.id, "room.added", room_added(room))
+    told: list[bytes] = []
+    Outgoing(SimpleNamespace(publish_control=told.append), services.hub).room_added(ADA.id, room)
+    assert len(told) == 1, "the other nodes are told too"
     for line in (phone, laptop):
         name, payload = line.emitted[-1]
         assert (name, payload["room"]["id"], payload["room"]["name"]) == ("room.added", ROOM, "Den")
@@ -720,7 +725,8 @@ async def test_a_user_is_told_on_every_connection_and_nobody_else_is(services: S
 async def test_who_is_expelled_is_told_by_the_feed_where_it_was_received_and_directly_elsewhere(services: Services) -> None:
     looking, elsewhere = services.connect(), services.connect(session="s2")
     looking.app.rooms.add(ROOM)
-    services.dispatch.expel(ADA.id, ROOM, "removed", 7)
-    assert services.asked == [("departed", ADA.id, ROOM), ("expel", ROOM, ADA.id, "removed", 7), ("lost_room", ROOM)]
+    services.departures.everywhere(ADA.id, ROOM, "removed", 7)
+    told = ("told", ADA.id, ROOM, "removed", 7)
+    assert services.asked == [("departed", ADA.id, ROOM), ("expel", ROOM, ADA.id, "removed", 7), ("lost_room", ROOM), told]
     assert [name for name, _ in looking.emitted] == ["ready"]
     assert elsewhere.emitted[-1] == ("room.removed", {"room": ROOM, "reason": "removed"})
