@@ -24,13 +24,19 @@ from realtime.log.kinds import Kinds
 from realtime.node import engines
 from realtime.node.app import Node
 from realtime.node.kinds import KINDS
+from realtime.node.operations import served
 from realtime.node.serve import doors_open
 from realtime.store import migrate
 from realtime.store.provision import Urls, provision
 from tests.client import Api, Socket, open_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from typing import TypeAlias
+
+    from realtime.operations import Served
+
+    Operations: TypeAlias = Callable[[Mapping[str, object]], tuple[Served, ...]]
 
 _numbers = itertools.count()
 
@@ -115,7 +121,9 @@ def shared_database(running_engines: Engines) -> Urls:
 
 
 @contextlib.asynccontextmanager
-async def started(urls: Urls, redis: str, *, kinds: Kinds = KINDS, **settings: object) -> AsyncIterator[tuple[Node, str]]:
+async def started(
+    urls: Urls, redis: str, *, kinds: Kinds = KINDS, operations: Operations = served, **settings: object
+) -> AsyncIterator[tuple[Node, str]]:
     """Run a node in this process, on any free port. `settings` are fields of `Config`."""
     flags = {
         "register_rate_per_min": "100000",
@@ -125,7 +133,7 @@ async def started(urls: Urls, redis: str, *, kinds: Kinds = KINDS, **settings: o
         "metrics_networks": "127.0.0.0/8",
     }
     flags |= {name: str(value) for name, value in settings.items()}
-    node = Node(config.load({}, {**flags}), urls.application, redis, kinds=kinds)
+    node = Node(config.load({}, {**flags}), urls.application, redis, kinds=kinds, operations=operations)
     async with node.open(), doors_open(node, "127.0.0.1", 0, shutdown_s=1) as port:
         try:
             yield node, f"http://127.0.0.1:{port}"
@@ -150,7 +158,7 @@ class Nodes:
         """Start one more node."""
         settings.setdefault("redis_prefix", self._prefix)
         stack = await self._stack.enter_async_context(contextlib.AsyncExitStack())
-        node, url = await stack.enter_async_context(started(self.urls, self.redis, kinds=KINDS, **settings))
+        node, url = await stack.enter_async_context(started(self.urls, self.redis, kinds=KINDS, operations=served, **settings))
         self.running.append(node)
         self._stacks.append(stack)
         self.apis.append(Api(self._http, url))

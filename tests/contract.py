@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import jsonschema
@@ -16,6 +17,7 @@ import msgspec
 from realtime.log.kinds import Kinds
 from realtime.node.kinds import KINDS
 from realtime.node.operations import OPERATIONS
+from realtime.operations import Row
 from realtime.surface.rest import asyncapi, openapi
 
 seen: Counter[str] = Counter()
@@ -31,9 +33,11 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)) + r"\Z")
 
 
-def documents(kinds: Kinds) -> dict[str, Any]:
-    """Return what this module holds answers against, with the events of these kinds: its names below, and their values."""
-    rest, socket = (msgspec.to_builtins(one.document(OPERATIONS, kinds)) for one in (openapi, asyncapi))
+def documents(kinds: Kinds, operations: Sequence[Row] = OPERATIONS) -> dict[str, Any]:
+    """Return what this module holds answers against, with these kinds of events and these operations: its names below, and
+    their values.
+    """
+    rest, socket = (msgspec.to_builtins(one.document(operations, kinds)) for one in (openapi, asyncapi))
     return {
         "_REST": rest,
         "_PATHS": [(_pattern(path), operations) for path, operations in rest["paths"].items()],

@@ -44,11 +44,12 @@ from realtime.telemetry import loop_lag, merged
 from realtime.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from realtime.auth.passwords import Passwords
     from realtime.config import Config
     from realtime.log.kinds import Kinds
+    from realtime.operations import Served
     from realtime.store.wrapping import MasterKeys
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Node:
         place: Among the workers that share its port; None when it has the port alone.
         master_keys: What secrets in the database are encrypted with; None: they stay in plain.
         kinds: Of events.
+        operations: Joins all operations to the services that serve them.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Node:
         place: Place | None = None,
         master_keys: MasterKeys | None = None,
         kinds: Kinds = KINDS,
+        operations: Callable[[Mapping[str, object]], tuple[Served, ...]] = served,
     ) -> None:
         self.config = config
         self.metrics = metrics = Metrics()
@@ -122,7 +125,7 @@ class Node:
         acks = Acks(runtime.clock, metrics.requested)
         limits = settings.limits(config)
         live = Live(authenticate, self.feeds, self.presence, delivery.codec, self.bus.publish_signal, limits, acks)
-        operations = served(
+        asked = operations(
             {
                 "accounts": self.accounts,
                 "users": stored.users,
@@ -140,7 +143,7 @@ class Node:
         # How they ask.
         requests = Rate(config.request_rate, config.request_burst)
         told = DispatchSettings(self.id, limits, config.connections_per_user, requests)
-        self.dispatch = Dispatch(operations, door, acks, self.hub, self.feeds, self.presence, told)
+        self.dispatch = Dispatch(asked, door, acks, self.hub, self.feeds, self.presence, told)
         self.extensions = load(config.extension_names, config.unsent_limit_bytes)
         if self.extensions is not None:
             self.extensions.join(self.run, self.bus.publish_extension)
@@ -155,7 +158,7 @@ class Node:
         self.web, self.gate = sections.application(config, self.gateway, self.siblings)
         self.readiness = Readiness(self.database, self.bus, self.loops)
         watch = Watch(self.readiness.health, self._metrics_page, metrics.observed)
-        mount(self.web, operations, kinds, door, watch, settings.rest(config))
+        mount(self.web, asked, kinds, door, watch, settings.rest(config))
 
         # What other nodes send.
         parts = Parts(self.feeds, self.presence, self.ended, self.hub, departures, self.board, self.extensions)
