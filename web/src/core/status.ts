@@ -16,9 +16,14 @@ export const CHOICES: readonly { choice: Choice; shown: Status; label: string; h
   { choice: "invisible", shown: "offline", label: "Invisible", hint: "Others see you as offline; you see everything." },
 ];
 
+/** A status as it can be shown: what a newer release says of somebody who is there is `online`. */
+export function shownStatus(status: string): Status {
+  return Object.hasOwn(STATUS_NAMES, status) ? (status as Status) : "online";
+}
+
 /** How others see somebody who chose this. */
 export function shownAs(choice: Choice): Status {
-  return choice === "invisible" ? "offline" : choice;
+  return choice === "invisible" ? "offline" : shownStatus(choice);
 }
 
 /** How long a text may last, in seconds; undefined: until it is changed. */

@@ -168,7 +168,7 @@ function Nodes({ nodes, atMs }: { nodes: readonly NodeStatus[]; atMs: number }) 
               <tr key={node.node + node.started_at} data-testid="operator-node" data-state={node.state}>
                 <th scope="row">{node.node}</th>
                 <td>
-                  <span class={`state ${node.state}`}>{STATES[node.state]}</span>
+                  <span class={`state ${node.state}`}>{STATES[node.state] ?? node.state}</span>
                 </td>
                 <td class="number">{node.websocket}</td>
                 <td class="number">{node.polling}</td>

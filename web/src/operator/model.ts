@@ -54,10 +54,11 @@ export interface Totals {
   readonly troubled: readonly NodeStatus[];
 }
 
-const LIVES: ReadonlySet<NodeStatus["state"]> = new Set(["ok", "unready", "draining"]);
+/** What a newer release says of a node is said of one that lives. */
+const ENDED: ReadonlySet<NodeStatus["state"]> = new Set(["gone", "silent"]);
 
 export function lives(node: NodeStatus): boolean {
-  return LIVES.has(node.state);
+  return !ENDED.has(node.state);
 }
 
 export function totals(status: ClusterStatus): Totals {

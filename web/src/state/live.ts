@@ -1,11 +1,11 @@
 /** Where everything meets: what the connection says goes to the stores; what is shown is subscribed to. */
 import { batch, effect, untracked } from "@preact/signals";
 import * as api from "../api";
+import { roomEvent } from "../core/events";
 import { isolated } from "../core/names";
 import { followed, title } from "../core/rooms";
 import { asRefused } from "../errors";
 import type { PresenceChange, Ready, Room, RoomEvent, SubscribedRoom } from "../wire";
-import { EVENT_KINDS } from "../wire";
 import * as connection from "./connection";
 import * as dialog from "./dialog";
 import * as drafts from "./drafts";
@@ -28,7 +28,6 @@ const SUBSCRIBE_TIMEOUT_MS = 60_000; // on a slow line; a dead one is noticed so
 const LOOK_MS = 30_000;
 const RETRY_MS = 1500;
 const GONE = new Set(["room_not_found", "not_a_member"]);
-const kinds: ReadonlySet<string> = new Set(EVENT_KINDS);
 
 /** Rooms that this connection receives, or has asked for. */
 let subscribed = new Set<string>();
@@ -206,8 +205,9 @@ function joined(one: SubscribedRoom): void {
 }
 
 function dispatch(name: string, payload: unknown, me: string): void {
-  if (kinds.has(name)) {
-    batch(() => happened({ ...(payload as RoomEvent), kind: name } as RoomEvent, me));
+  const event = roomEvent(name, payload);
+  if (event) {
+    batch(() => happened(event, me));
   } else if (name === "presence") {
     presence.apply(payload as PresenceChange);
   } else if (name === "signal") {

@@ -1,6 +1,7 @@
 /** Who is in the open room. */
 import { signal } from "@preact/signals";
 import * as api from "../api";
+import { isKnown } from "../core/events";
 import { applyToMembers } from "../core/rooms";
 import { asRefused } from "../errors";
 import type { Member, RoomEvent } from "../wire";
@@ -48,7 +49,7 @@ export function apply(event: RoomEvent): void {
   if (now?.room !== event.room || !event.kind.startsWith("member.")) return;
   if (asking) {
     again = true; // what is being read may not know of this
-  } else if (!now.list) {
+  } else if (!now.list || !isKnown(event.kind)) {
     void read(event.room);
   } else if (event.kind === "member.joined") {
     const { room, user: id, role, at } = event;

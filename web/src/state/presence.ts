@@ -1,5 +1,6 @@
 /** Who of the people on the screen is there, what they say of themselves, and what one shows oneself. */
 import { computed, effect, signal } from "@preact/signals";
+import { CHOICES, shownStatus } from "../core/status";
 import { asRefused } from "../errors";
 import {
   type Choice,
@@ -38,7 +39,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 let watched = "";
 
 export function statusOf(user: string): Status {
-  return known.value.get(user)?.status ?? "offline";
+  return shownStatus(known.value.get(user)?.status ?? "offline");
 }
 
 export function isOnline(user: string): boolean {
@@ -98,7 +99,9 @@ export function close(): void {
 export async function choose(status: Choice, text?: { text: string; lifeS: number | undefined }): Promise<void> {
   const life = text?.text && text.lifeS !== undefined ? { text_expires_in_s: text.lifeS } : {};
   const words = text ? { text: text.text, ...life } : {}; // what is left out stays as it is, and as long
-  const answer = await connection.request<{ presence?: OwnPresence }>("presence.set", { status, ...words });
+  // One of a newer release stays as it is.
+  const chosen = CHOICES.some((one) => one.choice === status) ? { status } : {};
+  const answer = await connection.request<{ presence?: OwnPresence }>("presence.set", { ...chosen, ...words });
   if (answer.presence) own.value = answer.presence;
 }
 

@@ -24,6 +24,8 @@ import { Sure } from "./Sure";
 const ROLE_NAMES: Record<Role, string> = { owner: "Owner", admin: "Admin", member: "Member" };
 const OVER_THE_ROOM = "(max-width: 1099px)"; // as in room.css
 const ORDER: Record<Role, number> = { owner: 0, admin: 1, member: 2 };
+/** Roles of a newer release stand among those of members, by their own names. */
+const place = (role: Role) => ORDER[role] ?? ORDER.member;
 
 export function MembersPanel({ room, onClose }: { room: Room; onClose(): void }) {
   const [open, setOpen] = useState<"add" | "bans" | "leave" | null>(null);
@@ -93,7 +95,7 @@ export function MembersPanel({ room, onClose }: { room: Room; onClose(): void })
 /** Those who are there first, then by role and name. */
 function inOrder(a: Member, b: Member): number {
   const there = Number(isOnline(b.user.id)) - Number(isOnline(a.user.id));
-  return there || ORDER[a.role] - ORDER[b.role] || a.user.display_name.localeCompare(b.user.display_name);
+  return there || place(a.role) - place(b.role) || a.user.display_name.localeCompare(b.user.display_name);
 }
 
 function MemberItem({ room, member }: { room: Room; member: Member }) {
@@ -121,7 +123,7 @@ function MemberItem({ room, member }: { room: Room; member: Member }) {
         <strong>
           <bdi>{name}</bdi>
           {own && <span class="member-you"> (you)</span>}
-          {member.role !== "member" && <small class="tag">{ROLE_NAMES[member.role]}</small>}
+          {member.role !== "member" && <small class="tag">{ROLE_NAMES[member.role] ?? member.role}</small>}
         </strong>
         <small class="member-username">@{username}</small>
         {line && (
