@@ -49,6 +49,17 @@ def rfc3339(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
+def known(words: type[enum.StrEnum], word: str) -> str:
+    """Return the member of `words` that a word of the store, or of another node, stands for.
+
+    A word that only newer nodes know comes back as it is: nodes of two releases run side by side in every upgrade.
+    """
+    try:
+        return words(word)
+    except ValueError:
+        return word
+
+
 class RoomKind(enum.StrEnum):
     PUBLIC = "public"
     PRIVATE = "private"
@@ -186,12 +197,13 @@ class PresenceSetting:
     """What somebody chose, on all devices.
 
     Args:
+        choice: A `Choice`, or one that only newer nodes know.
         text: In their own words.
         text_until_s: When the text is over, Unix seconds; None: never.
         version: Grows with each change.
     """
 
-    choice: Choice = Choice.ONLINE
+    choice: str = Choice.ONLINE
     text: str = ""
     text_until_s: float | None = None
     version: int = 0
@@ -199,23 +211,26 @@ class PresenceSetting:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room as one user sees it; `role` is None for somebody who is not a member."""
+    """A room as one user sees it; `role` is None for somebody who is not a member.
+
+    `kind` is a `RoomKind` and `role` a `Role`, or what only newer nodes know: `rooms.policy` says what that may do.
+    """
 
     id: RoomId
-    kind: RoomKind
+    kind: str
     name: str | None
     head_seq: int
     last_event_at: datetime
     created_at: datetime
     member_count: int
-    role: Role | None = None
+    role: str | None = None
     peer: User | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     user: User
-    role: Role
+    role: str
     joined_at: datetime
 
 
@@ -273,8 +288,8 @@ class Access:
         restored_seq: Up to where the log is the same in all epochs; None: everything of the room is of this one.
     """
 
-    kind: RoomKind
+    kind: str
     head_seq: int
-    role: Role | None
+    role: str | None
     epoch: str = ""
     restored_seq: int | None = None

@@ -9,7 +9,7 @@ import re
 from loadtest.protocols import websocket
 from loadtest.protocols.base import Acked, Closed, Greeted, Meaning, Ready, Reply, Subscribed, delivered, number_after
 
-_SEQS = re.compile(rb'"seq":(\d+)')
+_SEQS = re.compile(rb'"room":"[^"]*","seq":(\d+)')  # of events, whatever a kind of a newer release has in its `data`
 _CODE = re.compile(rb'"code":"([a-z_]+)"')
 _ACK = re.compile(rb"43(\d+)\[")
 

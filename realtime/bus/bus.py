@@ -38,10 +38,15 @@ _MOVES = 2  # times that a publish follows a moving slot
 _OPEN_S = 2.0
 _CLOSE_S = 0.5
 _COMPLAIN_S = 60.0
+_NEWER = (Refusal.VERSION, Refusal.KEY, Refusal.KIND)
+"""Why an envelope of a newer node may be refused. What it says of rooms is in the store too."""
 
 
 class Receiver(Protocol):
-    """Who gets what other nodes sent. Called in the order of arrival; must not raise but ValueError for wrong content."""
+    """Who gets what other nodes sent. Called in the order of arrival; must not raise but ValueError for wrong content.
+
+    `control` raises Refused for what only newer nodes know.
+    """
 
     def events(self, room: RoomId, first_seq: int, frames: Sequence[bytes], /) -> None: ...
 
@@ -466,14 +471,17 @@ class Bus:
     def message(self, shard: Shard, channel: str, data: bytes) -> None:
         try:
             self._take(shard, channel, self._sealer.unpack(channel, data))
-        except Refused as error:
+        except Exception as error:  # noqa: BLE001 - counted; nothing that comes may end the connection
+            self._refuse(channel, error)
+
+    def _refuse(self, channel: str, error: Exception) -> None:
+        if isinstance(error, Refused):
             self._count_refused(error.reason.value)
-            if error.reason in (Refusal.VERSION, Refusal.KEY):
+            if error.reason in _NEWER:
                 self._met()
-            if error.reason in (Refusal.VERSION, Refusal.KEY) and channel.startswith(self._room_prefix):
-                # Perhaps of a newer node: what it says is in the store too.
-                self._receiver.suspect([self._room_of(channel)])
-        except Exception as error:
+                if channel.startswith(self._room_prefix):
+                    self._receiver.suspect([self._room_of(channel)])
+        else:
             self._count_refused(Refusal.CONTENT.value)
             if not isinstance(error, ValueError) and self._clock() >= self._next_refusal_s:
                 self._next_refusal_s = self._clock() + _COMPLAIN_S
@@ -492,7 +500,10 @@ class Bus:
                     self._receiver.unsent()
         elif found.kind is Kind.CONTROL and channel in self._control:
             for message in found.frames:
-                self._receiver.control(message)
+                try:
+                    self._receiver.control(message)
+                except Exception as error:  # noqa: BLE001 - counted; the messages behind it are taken all the same
+                    self._refuse(channel, error)
         elif found.kind is Kind.EXTENSION and channel == self._extensions:
             self._receiver.extension(found.frames)
         elif found.kind is Kind.HEARTBEAT and channel in self._control:

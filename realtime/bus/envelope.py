@@ -47,6 +47,7 @@ class Refusal(enum.StrEnum):
     VERSION = "version"  # of a release that writes them otherwise
     SIZE = "size"
     FORM = "form"
+    KIND = "kind"  # sealed by a node, and of a kind that only newer nodes know
     KEY = "key"  # unknown here
     SEAL = "seal"
     CONTENT = "content"  # sealed by a node, and yet not what it should be
@@ -164,9 +165,12 @@ def _open(inner: bytes) -> Envelope:
                 raise ValueError("a frame is cut off")
             frames.append(frame)
             at += size
-        return Envelope(sender, Kind(kind), number, frames)
     except (struct.error, ValueError) as error:
         raise Refused(Refusal.FORM) from error
+    try:
+        return Envelope(sender, Kind(kind), number, frames)
+    except ValueError as error:
+        raise Refused(Refusal.KIND) from error
 
 
 def _key_id(kid: str) -> bytes:

@@ -37,11 +37,10 @@ class Heartbeats:
         self._heard_s: dict[bytes, float] = {}  # since when each has not been heard whole
 
     def heard(self, sender: bytes, beat: int) -> None:
-        """Note a heartbeat. Raises ValueError: it is none."""
-        said = Heartbeat(beat)
-        if said is Heartbeat.GONE:
+        """Note a heartbeat. What only newer nodes say of themselves counts as `PARTLY`: they live, and no more is known."""
+        if beat == Heartbeat.GONE:
             self._heard_s.pop(sender, None)
-        elif said is Heartbeat.WHOLE:
+        elif beat == Heartbeat.WHOLE:
             self._heard_s[sender] = self._clock()
         else:
             self._heard_s.setdefault(sender, self._clock() - QUIET_S)

@@ -109,7 +109,7 @@ SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.us
 FROM (
     SELECT m.*, sum(m.size) OVER (ORDER BY m.seq DESC) AS in_all
     FROM (
-        SELECT events.*, 256 + octet_length(events.body) + coalesce(octet_length(events.data::text), 0) AS size
+        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) + coalesce(octet_length(events.data::text), 0) AS size
         FROM events
         WHERE room = $1 AND kind = 'message.created' AND seq < $2
         ORDER BY seq DESC
@@ -126,7 +126,7 @@ SELECT p.size, p.room, p.seq, p.kind, p.actor, p.at, p.client_id, p.target, p.us
 FROM (
     SELECT m.*, sum(m.size) OVER (ORDER BY m.seq) AS in_all
     FROM (
-        SELECT events.*, 256 + octet_length(events.body) + coalesce(octet_length(events.data::text), 0) AS size
+        SELECT events.*, 256 + octet_length(coalesce(events.body, '')) + coalesce(octet_length(events.data::text), 0) AS size
         FROM events
         WHERE room = $1 AND kind = 'message.created' AND seq > $2
         ORDER BY seq

@@ -14,7 +14,7 @@ from realtime.log.coalescer import Coalescer
 from realtime.log.feed import Entry, Feed, Frame, Subscriber
 from realtime.log.reconciler import Reconciler
 from realtime.log.store import Range
-from realtime.model import Role, RoomId, RoomKind, UserId
+from realtime.model import RoomId, UserId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,7 +135,7 @@ class Subscribed:
 
     room: RoomId
     head_seq: int = 0
-    role: Role | None = None
+    role: str | None = None
     frames: list[Frame] | None = None
     behind: int = 0
     error: errors.RealtimeError | None = None
@@ -174,7 +174,7 @@ class Feeds:
         bus: Hints,
         codec: Codec,
         settings: Settings,
-        may_read: Callable[[RoomKind | None, Role | None], None],
+        may_read: Callable[[str | None, str | None], None],
         hooks: Hooks,
         runtime: Runtime,
     ) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from realtime.model import Choice, PresenceSetting, RoomId, SessionId, UserId
+from realtime.bus.envelope import Refusal, Refused
+from realtime.model import Choice, PresenceSetting, RoomId, SessionId, UserId, known
 from realtime.wire import socket, types
 from realtime.wire.rest import MAX_SEQ
 
@@ -89,13 +90,13 @@ class Chosen(_Message, frozen=True):
     """What somebody chose to show of themselves (`model.PresenceSetting`)."""
 
     user: str
-    choice: Choice
+    choice: str
     text: str
     text_until_s: float | None
     version: int
 
     def take(self, parts: Parts) -> None:
-        setting = PresenceSetting(self.choice, self.text, self.text_until_s, self.version)
+        setting = PresenceSetting(known(Choice, self.choice), self.text, self.text_until_s, self.version)
         parts.presence.chosen(UserId(self.user), setting)
 
 
@@ -118,6 +119,25 @@ class Gap(_Message, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(SessionOver | Told | Expelled | PresenceChanged | Chosen | Shown | Gap).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_KINDS = {kind.__struct_config__.tag for kind in _Message.__subclasses__()}
+
+
+def _understood(message: bytes) -> _Message:
+    """Decode a message; fields that newer nodes append are passed over.
+
+    Raises:
+        Refused: it is of a kind that only newer nodes know.
+        msgspec.MsgspecError: it is no message.
+    """
+    try:
+        found: _Message = _decode(message)
+    except msgspec.ValidationError as error:
+        parts = _decode_array(message)
+        if parts and msgspec.json.decode(parts[0], type=str) not in _KINDS:
+            raise Refused(Refusal.KIND) from error
+        raise
+    return found
 
 
 class Publishes(Protocol):
@@ -210,4 +230,4 @@ class Incoming:
         self._outgoing.gap()
 
     def control(self, message: bytes) -> None:
-        _decode(message).take(self._parts)
+        _understood(message).take(self._parts)

@@ -37,7 +37,6 @@ _PARTS = ("head", "last", "sealed", "version", "users", "entries")
 _OLD_S = 120.0  # how far clocks of nodes may be apart, with the time that a lease lives
 _NODE = re.compile(rb"[\x21-\x7e]{1,200}", re.ASCII)
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Entry).decode
 
 
 class Forged(ValueError):
@@ -128,7 +127,7 @@ class Lease:
     def _show(self, pipeline: Any, shown: Mapping[UserId, Entry]) -> None:
         for part in _parts(list(shown)):
             pipeline.sadd(self._key(self._node, "users"), *part)
-            sealed = {user: self._seal.seal(self._name(self._node, user), _packed(shown[user])) for user in part}
+            sealed = {user: self._seal.seal(self._name(self._node, user), pack_entry(shown[user])) for user in part}
             pipeline.hset(self._key(self._node, "sealed"), mapping=sealed)
         for part in _parts([user for user, entry in shown.items() if entry != PLAIN]):
             mapping = {user: _encode(shown[user]).decode() for user in part}
@@ -232,7 +231,7 @@ class Lease:
                 data = self._seal.unseal(self._name(node, user), sealed)
             except ValueError as error:
                 raise Forged from error
-            checked[user] = _entry(data)
+            checked[user] = unpack_entry(data)
             if at % _CHECKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return checked
@@ -244,15 +243,33 @@ class Lease:
         return f"{self._prefix}:{node}:{part}"
 
 
-def _packed(entry: Entry) -> bytes:
+class _Entry(msgspec.Struct, array_like=True, frozen=True):
+    """An `Entry` as it travels; nodes of a release to come may append fields."""
+
+    choice: str = PLAIN.choice
+    idle: bool = PLAIN.idle
+    text: str = PLAIN.text
+    text_until_s: float | None = PLAIN.text_until_s
+    version: int = PLAIN.version
+
+
+_decode = msgspec.json.Decoder(_Entry).decode
+
+
+def pack_entry(entry: Entry) -> bytes:
+    """Encode how a user is shown; nothing stands for most of them."""
     return b"" if entry == PLAIN else _encode(entry)
 
 
-def _entry(data: bytes) -> Entry:
+def unpack_entry(data: bytes | msgspec.Raw) -> Entry:
+    """Decode it. Whom a release to come shows in a way that cannot be read is there, and no more is known."""
+    if not data:
+        return PLAIN
     try:
-        return _decode(data) if data else PLAIN
+        found = _decode(data)
     except msgspec.MsgspecError:
-        return PLAIN  # of a release to come: there they are, and no more is known
+        return PLAIN
+    return Entry(found.choice, found.idle, found.text, found.text_until_s, found.version)
 
 
 def _parts(users: list[UserId]) -> list[list[UserId]]:

@@ -11,8 +11,8 @@ import msgspec
 from realtime import errors, tasks
 from realtime.model import Choice, PresenceSetting, RoomId, Status, UserId, is_uuid
 from realtime.presence.counts import COUNT_S, RoomCounts
-from realtime.presence.lease import FAILURES, LEASE_S, Forged
-from realtime.presence.state import PLAIN, Entry, PresenceState, View
+from realtime.presence.lease import FAILURES, LEASE_S, Forged, pack_entry, unpack_entry
+from realtime.presence.state import PLAIN, Entry, PresenceState, View, hides
 from realtime.presence.watches import Watches
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Change(msgspec.Struct, array_like=True):
     joined: list[str]
     left: list[str]
     gone: bool = False
-    entries: dict[str, Entry] = {}
+    entries: dict[str, msgspec.Raw] = {}
     seen: dict[str, float] = {}
     is_sealed: bool = False
 
@@ -205,7 +205,7 @@ class Presence:
 
     def chosen(self, user: UserId, setting: PresenceSetting) -> None:
         """Take what a user chose, here or on another node."""
-        if setting.choice is not Choice.INVISIBLE:
+        if not hides(setting.choice):
             self._invisible.discard(user)
         elif len(self._invisible) < _INVISIBLE_AT_MOST:
             self._invisible.add(user)
@@ -220,7 +220,7 @@ class Presence:
         if setting is None:
             return
         count = self._connections.get(user, 0)
-        if count and setting.choice is not Choice.INVISIBLE:
+        if count and not hides(setting.choice):
             leaving = self._leaving.pop(user, None)
             if leaving is not None:
                 leaving.cancel()
@@ -410,7 +410,7 @@ class Presence:
         if came or left:
             self._version += 1
         change = Change(self._node, self._version, list(came), list(left))
-        change.entries = {str(user): entry for user, entry in came.items() if entry != PLAIN}
+        change.entries = {str(user): msgspec.Raw(pack_entry(entry)) for user, entry in came.items() if entry != PLAIN}
         change.seen = {str(user): seen_s for user, seen_s in left.items()}
         change.is_sealed = True
         rewrite, self._rewrite = self._rewrite or self._lease.is_stale, False
@@ -442,7 +442,7 @@ class Presence:
         if change.gone:
             self._state.end(change.node, self._clock() + GRACE_S)  # meanwhile its users come back elsewhere
             return
-        shown = {UserId(user): change.entries.get(user, PLAIN) for user in change.joined}
+        shown = {UserId(user): unpack_entry(change.entries.get(user, b"")) for user in change.joined}
         left = {UserId(user): change.seen.get(user) for user in change.left}
         if not change.is_sealed:
             self._state.adopt(change.node, change.version)

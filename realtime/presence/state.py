@@ -20,10 +20,11 @@ _MAX_LAST_SEEN = 50_000
 class Entry(NamedTuple):
     """One user as one node shows them: what they chose, and whether all their connections there are idle.
 
-    Nodes may disagree on what was chosen for a moment; the higher version is right.
+    Nodes may disagree on what was chosen for a moment; the higher version is right. `choice` is a `Choice`, or one that only
+    newer nodes know.
     """
 
-    choice: Choice = Choice.ONLINE
+    choice: str = Choice.ONLINE
     idle: bool = False
     text: str = ""
     text_until_s: float | None = None
@@ -32,6 +33,20 @@ class Entry(NamedTuple):
 
 PLAIN = Entry()
 """Most people most of the time: one object for all of them."""
+
+
+_STATUS: dict[str, Status] = {
+    Choice.ONLINE: Status.ONLINE,
+    Choice.AWAY: Status.AWAY,
+    Choice.DND: Status.DND,
+    Choice.INVISIBLE: Status.OFFLINE,
+}
+"""What others see. A newer node that shows a user as this one cannot name has decided to show them: they are there."""
+
+
+def hides(choice: str) -> bool:
+    """Tell whether a user who chose this is not shown. What only newer nodes know may hide them, so it does until they say."""
+    return _STATUS.get(choice, Status.OFFLINE) is Status.OFFLINE
 
 
 class View(NamedTuple):
@@ -87,7 +102,9 @@ class PresenceState:
         if entry is None:
             seen_s = self._last_seen_s.get(user)
             return View(user, Status.OFFLINE, last_seen_s=stored_s if seen_s is None else max(seen_s, stored_s or 0.0))
-        status = Status.AWAY if entry.idle and entry.choice is Choice.ONLINE else Status(entry.choice.value)
+        status = _STATUS.get(entry.choice, Status.ONLINE)
+        if entry.idle and status is Status.ONLINE:
+            status = Status.AWAY
         if not entry.text or (entry.text_until_s is not None and entry.text_until_s <= now_s):
             return View(user, status)
         return View(user, status, entry.text, entry.text_until_s)

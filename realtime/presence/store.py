@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from realtime.model import Choice, PresenceSetting, RoomId, UserId
+from realtime.model import Choice, PresenceSetting, RoomId, UserId, known
 from realtime.store import queries
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _known(rows: Sequence[asyncpg.Record]) -> dict[UserId, Known]:
 def _setting(row: asyncpg.Record) -> PresenceSetting:
     until = row["text_expires_at"]
     return PresenceSetting(
-        choice=Choice(row["status"]),
+        choice=known(Choice, row["status"]),
         text=row["text"],
         text_until_s=None if until is None else until.timestamp(),
         version=round(row["changed_at"].timestamp() * 1000),

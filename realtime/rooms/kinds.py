@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from realtime.log.kinds import Kind
-from realtime.model import Role
 from realtime.wire.events import RoomEvent
-from realtime.wire.types import Id
+from realtime.wire.types import Id, Role
 
 
 class MemberJoined(RoomEvent, tag="member.joined"):

@@ -59,7 +59,7 @@ class People:
         found = list(await self._store.blocks(user, UserId(after) if after else None, limit + 1))
         return found[:limit], len(found) > limit
 
-    async def may_add(self, user: UserId) -> MayAdd:
+    async def may_add(self, user: UserId) -> str:
         """Return who may add a user to rooms."""
         return await self._store.may_add(user)
 

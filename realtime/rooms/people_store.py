@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realtime.model import Block, MayAdd, User, UserId
+from realtime.model import Block, MayAdd, User, UserId, known
 from realtime.rooms.store import NIL, direct_key
 from realtime.store import queries
 
@@ -61,10 +61,10 @@ class PeopleStore:
         row = await self._database.fetchrow(_SQL.get_block, user, blocked)
         return None if row is None else _block(row)
 
-    async def may_add(self, user: UserId) -> MayAdd:
+    async def may_add(self, user: UserId) -> str:
         """Return who may add a user to rooms."""
         row = await self._database.fetchrow(_SQL.may_add, user)
-        return MayAdd.EVERYBODY if row is None else MayAdd(row["may_add"])
+        return MayAdd.EVERYBODY if row is None else known(MayAdd, row["may_add"])
 
     async def set_may_add(self, user: UserId, may_add: MayAdd) -> None:
         """Set who may add a user to rooms."""

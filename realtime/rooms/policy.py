@@ -2,6 +2,10 @@
 
 A function returns None or raises the refusal. Rooms that somebody may not see are answered like rooms that do not
 exist.
+
+Kinds of rooms and roles that only newer nodes know are judged so that nothing is allowed that the newer node might refuse
+(docs/decisions/049-what-newer-nodes-write.md): such a room is seen, read and written in by its members as a private one, and its
+members are not changed here; such a member has the rights of `member`, and only owners change or remove them.
 """
 
 from __future__ import annotations
@@ -16,106 +20,127 @@ from realtime.errors import (
     NotAddable,
     NotAMember,
     RoomNotFound,
+    Unavailable,
 )
 from realtime.model import MayAdd, Role, RoomKind
 
-_RANK = {Role.MEMBER: 0, Role.ADMIN: 1, Role.OWNER: 2}
+_RANK: dict[str, int] = {Role.MEMBER: 0, Role.ADMIN: 1, Role.OWNER: 2}
+_KINDS: frozenset[str] = frozenset(RoomKind)
 
 
-def see(kind: RoomKind | None, role: Role | None) -> None:
+def _rank(actor: str) -> int:
+    """Return how high a role stands when its bearer acts; one that only newer nodes know is the lowest."""
+    return _RANK.get(actor, _RANK[Role.MEMBER])
+
+
+def _height(target: str) -> int:
+    """Return how high a role stands when its bearer is acted upon; one that only newer nodes know may be the highest."""
+    return _RANK.get(target, _RANK[Role.OWNER])
+
+
+def _change_members(kind: str | None) -> None:
+    """May anybody become a member, stop being one, or get another role, as far as the kind of the room goes?"""
+    if kind == RoomKind.DIRECT:
+        raise DirectRoomFixed
+    if kind not in _KINDS:
+        raise Unavailable("Only servers of a newer release know the rules of this room: try again when all are of it.")
+
+
+def see(kind: str | None, role: str | None) -> None:
     """May they know that the room exists? Members may; everybody may of public rooms."""
     if kind is None:
         raise RoomNotFound
-    if role is None and kind is not RoomKind.PUBLIC:
+    if role is None and kind != RoomKind.PUBLIC:
         raise RoomNotFound
 
 
-def read(kind: RoomKind | None, role: Role | None) -> None:
+def read(kind: str | None, role: str | None) -> None:
     """May they read and receive? Members only, of public rooms too: whoever was removed is really out."""
     see(kind, role)
     if role is None:
         raise NotAMember
 
 
-def join(kind: RoomKind | None, role: Role | None, *, banned: bool) -> None:
+def join(kind: str | None, role: str | None, *, banned: bool) -> None:
     """May they join by themselves? Public rooms only, and who is banned may not."""
     see(kind, role)
-    if kind is RoomKind.DIRECT:
-        raise DirectRoomFixed
-    if role is None and kind is not RoomKind.PUBLIC:
+    _change_members(kind)
+    if role is None and kind != RoomKind.PUBLIC:
         raise RoomNotFound
     if banned:
         raise Banned("You are banned from this room.")
 
 
-def role_of_newcomer(owners: int) -> Role:
-    """Return the role of a user who joins by themselves: a room whose last owner left while alone gets an owner again."""
-    return Role.MEMBER if owners else Role.OWNER
+def role_of_newcomer(*, owned: bool) -> Role:
+    """Return the role of a user who joins by themselves: a room whose last owner left while alone gets an owner again.
+
+    Args:
+        owned: Whether a member owns the room, or may, by a role that only newer nodes know.
+    """
+    return Role.MEMBER if owned else Role.OWNER
 
 
-def leave(kind: RoomKind | None, role: Role | None, owners: int, members_left: bool) -> None:
+def leave(kind: str | None, role: str | None, owners: int, members_left: bool) -> None:
     """May they leave? The last owner may only when nobody stays behind."""
     read(kind, role)
-    if kind is RoomKind.DIRECT:
-        raise DirectRoomFixed
-    if role is Role.OWNER and owners < 2 and members_left:
+    _change_members(kind)
+    if role == Role.OWNER and owners < 2 and members_left:
         raise LastOwner
 
 
-def be_added(may_add: MayAdd, *, blocks: bool, shares: bool) -> None:
+def be_added(may_add: str, *, blocks: bool, shares: bool) -> None:
     """Does a user let somebody make them a member? Which of the reasons it was is not told.
 
     Args:
-        may_add: Whom they let.
+        may_add: Whom they let; what only newer nodes know lets nobody.
         blocks: Whether they block who would add them.
         shares: Whether both are members of one room.
     """
-    if blocks or may_add is MayAdd.NOBODY or (may_add is MayAdd.SHARED_ROOMS and not shares):
+    if blocks or not (may_add == MayAdd.EVERYBODY or (may_add == MayAdd.SHARED_ROOMS and shares)):
         raise NotAddable
 
 
-def close(kind: RoomKind | None, role: Role | None) -> None:
+def close(kind: str | None, role: str | None) -> None:
     """May they close the room, or open it again? Either of the two of a direct room."""
     read(kind, role)
-    if kind is not RoomKind.DIRECT:
+    if kind != RoomKind.DIRECT:
         raise InvalidRequest("Only direct rooms are closed: leave the others.")
 
 
-def add(kind: RoomKind | None, actor: Role | None, new: Role) -> None:
+def add(kind: str | None, actor: str | None, new: Role) -> None:
     """May `actor` add somebody with the role `new`? Admins and owners may, up to their own role."""
     read(kind, actor)
     assert actor is not None  # read() refused everybody else
-    if kind is RoomKind.DIRECT:
-        raise DirectRoomFixed
-    if actor is Role.MEMBER:
+    _change_members(kind)
+    if _rank(actor) == _RANK[Role.MEMBER]:
         raise Forbidden
-    if _RANK[new] > _RANK[actor]:
+    if _RANK[new] > _rank(actor):
         raise Forbidden("Nobody gives a role above their own.")
 
 
-def change_role(kind: RoomKind | None, actor: Role | None, current: Role | None, new: Role, owners: int) -> None:
+def change_role(kind: str | None, actor: str | None, current: str | None, new: Role, owners: int) -> None:
     """May `actor` change a member's role from `current` to `new`? Up to their own role, never of somebody above."""
     add(kind, actor, new)
     assert actor is not None  # add() refused everybody else
     if current is None:
         raise MemberNotFound
-    if _RANK[current] > _RANK[actor]:
+    if _height(current) > _rank(actor):
         raise Forbidden("Nobody changes the role of somebody above them.")
-    if current is Role.OWNER and new is not Role.OWNER and owners < 2:
+    if current == Role.OWNER and new != Role.OWNER and owners < 2:
         raise LastOwner
 
 
-def remove(kind: RoomKind | None, actor: Role | None, current: Role | None) -> None:
+def remove(kind: str | None, actor: str | None, current: str | None) -> None:
     """May `actor` take somebody else out? Admins and owners may, only those below them."""
     add(kind, actor, Role.MEMBER)
     assert actor is not None  # add() refused everybody else
     if current is None:
         raise MemberNotFound
-    if _RANK[current] >= _RANK[actor] and actor is not Role.OWNER:
+    if _height(current) >= _rank(actor) and actor != Role.OWNER:
         raise Forbidden("Nobody removes somebody of their own role or above.")
 
 
-def ban(kind: RoomKind | None, actor: Role | None, current: Role | None, *, oneself: bool) -> None:
+def ban(kind: str | None, actor: str | None, current: str | None, *, oneself: bool) -> None:
     """May `actor` ban somebody, a member or not? As they may remove; who is no member is below everybody."""
     add(kind, actor, Role.MEMBER)
     if oneself:
@@ -124,6 +149,6 @@ def ban(kind: RoomKind | None, actor: Role | None, current: Role | None, *, ones
         remove(kind, actor, current)
 
 
-def see_bans(kind: RoomKind | None, actor: Role | None) -> None:
+def see_bans(kind: str | None, actor: str | None) -> None:
     """May `actor` see who is banned, and lift bans? Admins and owners may."""
     add(kind, actor, Role.MEMBER)

@@ -95,6 +95,11 @@ LEFT JOIN bans b ON b.room = r.room AND b.user_id = $3
 -- name: count_owners
 SELECT count(*) AS owners FROM (SELECT 1 FROM members WHERE room = $1 AND role = 'owner' LIMIT 2) o
 
+-- name: is_owned
+-- Whether there is an owner, or a member whose role this release does not know.
+SELECT EXISTS (SELECT FROM members WHERE room = $1 AND role = 'owner')
+    OR EXISTS (SELECT FROM members WHERE room = $1 AND role NOT IN ('owner', 'admin', 'member')) AS is_owned
+
 -- name: has_others
 SELECT EXISTS (SELECT 1 FROM members WHERE room = $1 AND user_id <> $2) AS others
 

@@ -121,7 +121,7 @@ class Rooms:
             assert locked is not None  # join() refused
             if locked.actor_role is None:
                 with _quota_of(user):
-                    event = await locked.put(policy.role_of_newcomer(await locked.count_owners()), self._quotas)
+                    event = await locked.put(policy.role_of_newcomer(owned=await locked.is_owned()), self._quotas)
         if event is not None:
             self._feeds.committed(key, [event])
         found = await self._get(user, key)
@@ -184,7 +184,7 @@ class Rooms:
             current = locked.user_role if locked else None
             policy.change_role(kind, actor_role, current, role, owners)
             assert locked is not None  # change_role() refused
-            if current is not role:
+            if current != role:
                 with _quota_of(actor):
                     event = await locked.put(role, self._quotas)
         if event is not None:
@@ -282,7 +282,7 @@ def _judge(willing: Willing) -> None:
     policy.be_added(willing.may_add, blocks=willing.blocks, shares=willing.shares)
 
 
-def _seen(locked: LockedRoom | None) -> tuple[RoomKind | None, Role | None]:
+def _seen(locked: LockedRoom | None) -> tuple[str | None, str | None]:
     return (locked.kind, locked.actor_role) if locked else (None, None)
 
 

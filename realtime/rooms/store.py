@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from realtime.model import Access, Ban, Event, MayAdd, Member, Role, Room, RoomId, RoomKind, User, UserId
+from realtime.model import Access, Ban, Event, MayAdd, Member, Role, Room, RoomId, RoomKind, User, UserId, known
 from realtime.rooms import kinds
 from realtime.store import queries
 
@@ -42,7 +42,7 @@ class Willing:
         shares: Whether both are members of one room; looked up where it matters.
     """
 
-    may_add: MayAdd
+    may_add: str
     blocks: bool
     shares: bool
 
@@ -68,21 +68,23 @@ class LockedRoom:
         is_banned: Whether the user concerned is.
     """
 
-    def __init__(
-        self, connection: Any, room: RoomId, actor: UserId, user: UserId, kind: RoomKind, standing: asyncpg.Record
-    ) -> None:
+    def __init__(self, connection: Any, room: RoomId, actor: UserId, user: UserId, kind: str, standing: asyncpg.Record) -> None:
         self._connection = connection
         self._room = room
         self._actor = actor
         self._user = user
         self.kind = kind
-        self.actor_role = Role(standing["actor_role"]) if standing["actor_role"] else None
-        self.user_role = Role(standing["user_role"]) if standing["user_role"] else None
+        self.actor_role = _role(standing["actor_role"])
+        self.user_role = _role(standing["user_role"])
         self.is_banned: bool = standing["is_banned"]
 
     async def count_owners(self) -> int:
         """Return the number of owners, counting no further than 2."""
         return int(await self._connection.fetchval(_SQL.count_owners, self._room))
+
+    async def is_owned(self) -> bool:
+        """Tell whether there is an owner, or somebody whose role this release does not know: they may be one."""
+        return bool(await self._connection.fetchval(_SQL.is_owned, self._room))
 
     async def has_others(self) -> bool:
         """Tell whether anybody but the user concerned is a member."""
@@ -213,7 +215,7 @@ class RoomStore:
                 return
             standing = await connection.fetchrow(_SQL.standing, room, actor, user)
             assert standing is not None  # one row, whoever they are
-            yield LockedRoom(connection, room, actor, user, RoomKind(kind), standing)
+            yield LockedRoom(connection, room, actor, user, known(RoomKind, kind), standing)
 
     async def list_members(self, room: RoomId, after: UserId | None, limit: int) -> list[Member]:
         """Return members by ascending user id, behind `after`."""
@@ -238,8 +240,8 @@ class RoomStore:
         found: list[Access | None] = [None] * len(pairs)
         rows = await self._database.fetch(_SQL.access, [room for room, _ in pairs], [user for _, user in pairs])
         for row in rows:
-            role = Role(row["role"]) if row["role"] else None
-            found[row["ord"] - 1] = Access(RoomKind(row["kind"]), row["head_seq"], role, str(row["epoch"]), row["restored_seq"])
+            kind, role = known(RoomKind, row["kind"]), _role(row["role"])
+            found[row["ord"] - 1] = Access(kind, row["head_seq"], role, str(row["epoch"]), row["restored_seq"])
         return found
 
     async def epoch(self) -> str:
@@ -261,7 +263,7 @@ async def _willing(connection: Any, actor: UserId, users: Sequence[UserId]) -> l
     if not users:
         return []
     rows = await connection.fetch(_SQL.willing, actor, users)
-    return [Willing(MayAdd(row["may_add"]), row["blocks"], row["shares"]) for row in rows]
+    return [Willing(known(MayAdd, row["may_add"]), row["blocks"], row["shares"]) for row in rows]
 
 
 async def require_space(connection: Any, users: Sequence[UserId], quotas: Quotas, *, joins: bool, owns: bool) -> None:
@@ -280,8 +282,12 @@ def _user(row: asyncpg.Record) -> User:
     return User(UserId(str(row["id"])), row["username"], row["display_name"])
 
 
+def _role(role: str | None) -> str | None:
+    return None if role is None else known(Role, role)
+
+
 def _member(row: asyncpg.Record) -> Member:
-    return Member(user=_user(row), role=Role(row["role"]), joined_at=row["joined_at"])
+    return Member(user=_user(row), role=known(Role, row["role"]), joined_at=row["joined_at"])
 
 
 def _ban(row: asyncpg.Record) -> Ban:
@@ -294,12 +300,12 @@ def _room(row: asyncpg.Record) -> Room:
         peer = User(UserId(str(row["peer_id"])), row["peer_username"], row["peer_display_name"])
     return Room(
         id=RoomId(str(row["id"])),
-        kind=RoomKind(row["kind"]),
+        kind=known(RoomKind, row["kind"]),
         name=row["name"],
         head_seq=row["head_seq"],
         last_event_at=row["last_event_at"],
         created_at=row["created_at"],
         member_count=row["member_count"],
-        role=Role(row["role"]) if row["role"] else None,
+        role=_role(row["role"]),
         peer=peer,
     )

@@ -5,9 +5,11 @@ There is one struct for each kind, in the folder of the capability that the kind
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from realtime.wire.types import Id, Time
+from realtime.wire.types import Id, Role, Time
 
 
 class RoomEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind"):
@@ -17,3 +19,22 @@ class RoomEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, t
     seq: int
     at: Time
     actor: Id
+
+
+class OtherEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An event of a kind that only a newer release knows. Take its `seq`, and pass over it."""
+
+    kind: str
+    room: Id
+    seq: int
+    at: Time
+    actor: Id
+    client_id: str | None = None
+    target: int | None = None
+    user: Id | None = None
+    role: Role | None = None
+    body: str | None = None
+    edited_at: Time | None = None
+    deleted_at: Time | None = None
+    thread: int | None = None
+    data: Any = None

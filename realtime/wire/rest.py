@@ -19,6 +19,7 @@ from realtime.wire.types import (
     DisplayName,
     GivenPassword,
     Id,
+    MayAdd,
     Member,
     Password,
     PresenceChoice,
@@ -216,7 +217,7 @@ class Settings(Answer):
     room that one is a member of.
     """
 
-    may_add: model.MayAdd
+    may_add: MayAdd
 
 
 class ChangeSettings(Request):
@@ -329,8 +330,11 @@ class NodeStatus(Answer):
     started_at: Time
     heard_at: Time
     state: Annotated[
-        Literal["ok", "unready", "draining", "gone", "silent"],
-        Meta(description="`gone`: it said that it ends. `silent`: it has not been heard for a while."),
+        str,
+        Meta(
+            description="`ok`, `unready`, `draining`, `gone` (it said that it ends) or `silent` (it has not been heard for a "
+            "while). Nodes of a newer release may say something else."
+        ),
     ]
     checks: Annotated[dict[str, str], Meta(description="As `/readyz` has them.")]
     websocket: int

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from realtime import model
 from realtime.wire.events import RoomEvent
 from realtime.wire.types import (
     MAX_WATCHED_ROOMS,
@@ -21,12 +20,14 @@ from realtime.wire.types import (
     OwnPresence,
     PresenceChoice,
     Request,
+    Role,
     Room,
     RoomId,
     RoomRef,
     Seq,
     SignalKind,
     Since,
+    Status,
     Time,
     Token,
     User,
@@ -155,7 +156,7 @@ class SubscribedRoom(Answer):
 
     room: Id
     head_seq: Annotated[int, Meta(description="The seq after which events follow on this connection.")] | None = None
-    role: model.Role | None = None
+    role: Role | None = None
     events: list[RoomEvent] | None = None
     behind: Annotated[
         int, Meta(description="How many events are there already behind `head_seq`: they follow as fast as they are read.")
@@ -229,7 +230,7 @@ class PresenceOf(Answer):
     """One user as others see them. `text`: in their own words. `last_seen_at`: of who is not there, where it is known."""
 
     user: Id
-    status: model.Status
+    status: Status
     text: str | None = None
     text_expires_at: Time | None = None
     last_seen_at: Time | None = None

@@ -116,6 +116,13 @@ StatusLife = Annotated[
         ge=1, le=MAX_STATUS_LIFE_S, description="Seconds from now after which the text is over; without it: until it is changed."
     ),
 ]
+_NEWER = "Releases to come may have others: take those for"
+RoomKind = Annotated[str, Meta(description=f"`public`, `private` or `direct`. {_NEWER} `private`.")]
+Role = Annotated[str, Meta(description=f"`owner`, `admin` or `member`. {_NEWER} `member`.")]
+MayAdd = Annotated[str, Meta(description=f"`everybody`, `shared_rooms` or `nobody`. {_NEWER} `nobody`.")]
+Choice = Annotated[str, Meta(description=f"`online`, `away`, `dnd` or `invisible`. {_NEWER} `online`.")]
+Status = Annotated[str, Meta(description=f"`online`, `away`, `dnd` or `offline`. {_NEWER} `online`.")]
+"""Words in answers and events, which newer nodes may add to; in requests they are the enums of the model."""
 Time = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", extra_json_schema={"format": "date-time"})]
 
 
@@ -239,13 +246,13 @@ class Room(Answer):
     """A room as the asking user sees it. `role` is absent for somebody who is not a member."""
 
     id: Id
-    kind: model.RoomKind
+    kind: RoomKind
     name: str | None
     head_seq: int
     last_event_at: Time
     created_at: Time
     member_count: int
-    role: model.Role | None = None
+    role: Role | None = None
     peer: User | None = None
     """The other member of a direct room."""
 
@@ -268,7 +275,7 @@ class Member(Answer):
     """A user in a room."""
 
     user: User
-    role: model.Role
+    role: Role
     joined_at: Time
 
     @classmethod
@@ -302,7 +309,7 @@ class Block(Answer):
 class OwnPresence(Answer):
     """What one chose to show, on all devices. `invisible`: for everybody else the same as not being there."""
 
-    status: model.Choice
+    status: Choice
     text: str = ""
     text_expires_at: Time | None = None
 

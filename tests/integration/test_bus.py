@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from realtime.bus import bus as bus_module
 from realtime.bus.bus import Bus, Hooks, Settings
-from realtime.bus.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, EnvelopeMac, Kind
+from realtime.bus.envelope import MAX_BYTES, SPLIT_BYTES, VERSION, EnvelopeMac, Kind, Refusal, Refused
 from realtime.model import RoomId
 from realtime.node import engines
 from realtime.tasks import Loops
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOM = RoomId("0192f1f0-0000-7000-8000-000000000001")
 NOTICED_S = 2.0
+NEWER: Kind = 99  # type: ignore[assignment]
 
 
 class Ring:
@@ -69,6 +70,10 @@ class Heard:
         self.extensions.append(list(parts))
 
     def control(self, message: bytes) -> None:
+        if message == b"newer":
+            raise Refused(Refusal.KIND)
+        if message == b"wrong":
+            raise ValueError(message)
         self.messages.append(message)
 
     def gap(self) -> None:
@@ -210,6 +215,8 @@ async def test_forged_and_foreign_publishes_are_refused_counted_and_never_delive
         (control, ours.pack(control, Kind.EVENTS, [b"x"], 1), "form"),
         (room, ours.pack(room, Kind.PROBE, [], 1), "form"),
         (room, bytes([VERSION + 1]) + good[1:], "version"),
+        (room, ours.pack(room, NEWER, [b"x"], 1), "kind"),
+        (control, ours.pack(control, NEWER, [b"x"], 1), "kind"),
         (room, bytes(MAX_BYTES + 1), "size"),
     ]
     for channel, data, _ in forged:
@@ -222,6 +229,31 @@ async def test_forged_and_foreign_publishes_are_refused_counted_and_never_delive
     assert b.heard.frames == [(ROOM, 1, [b"x"])]
     assert b.heard.signals == []
     assert len(b.heard.messages) == 1
+
+
+async def test_a_control_message_that_is_not_understood_is_counted_and_keeps_no_other_from_being_taken(
+    start: Callable[..., Awaitable[Node]], raw: Redis, prefix: str
+) -> None:
+    a, b = await start(), await start()
+    control = f"{prefix}:control"
+    sealed = EnvelopeMac(Ring(), b"a node..").pack(control, Kind.CONTROL, [b"newer", b"one", b"wrong", b"newer", b"two"])
+    await raw.publish(control, sealed)
+    await crossed(a, b)
+    assert b.heard.messages[:2] == [b"one", b"two"]
+    assert b.heard.refused == Counter(kind=2, content=1)
+
+
+async def test_an_envelope_of_a_kind_that_only_newer_nodes_know_has_its_room_compared_with_the_store(
+    start: Callable[..., Awaitable[Node]], raw: Redis, prefix: str
+) -> None:
+    a, b = await start(), await start()
+    assert await b.bus.subscribe(ROOM)
+    room = f"{prefix}:room:{ROOM}"
+    b.heard.suspects.clear()
+    await raw.publish(room, EnvelopeMac(Ring(), b"a node..").pack(room, NEWER, [b"events that may be in it"], 1))
+    await crossed(a, b)
+    assert (b.heard.suspects, b.heard.frames, b.heard.refused) == ([ROOM], [], Counter(kind=1))
+    assert b.bus.state == "ok"
 
 
 async def test_whatever_the_order_of_coming_and_going_the_server_has_what_is_wanted(

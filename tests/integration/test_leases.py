@@ -79,6 +79,19 @@ async def test_what_a_node_wrote_is_read(scene: Scene) -> None:
     assert await other.others() == []
 
 
+async def test_entries_of_a_newer_release_are_read_as_far_as_they_are_known(scene: Scene) -> None:
+    one, other = scene.lease("n1"), scene.lease("n2")
+    await one.rewrite(1, {ANN: Entry("x.future", text="in a call", version=3), BOB: DND})
+    assert await other.read("n1") == (1, {ANN: Entry("x.future", text="in a call", version=3), BOB: DND})
+    sealer = EnvelopeMac(scene.ring, os.urandom(8))
+    name = f"{scene.prefix}:{{presence}}:n1"
+    for user, entry in ((ANN, b'["x.future",true,"","soon",3,"appended"]'), (BOB, b'["dnd",false,"ill",null,3,"appended",[1]]')):
+        await scene.redis.hset(scene.key("n1", "sealed"), user, sealer.seal(f"{name} {user}", entry))
+    head = sealer.seal(f"{name} ", f'[2,2,{scene.now_s},"appended"]'.encode())
+    await scene.redis.set(scene.key("n1", "head"), head)
+    assert await other.read("n1") == (2, {ANN: PLAIN, BOB: DND}), "a value of another shape: there, and no more is known"
+
+
 async def test_who_was_there_when_a_node_was_killed_is_read_once(scene: Scene) -> None:
     one, other = scene.lease("n1"), scene.lease("n2")
     await one.rewrite(1, {ANN: PLAIN})

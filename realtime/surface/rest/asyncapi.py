@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from realtime import __version__
 from realtime.operations import by_event
 from realtime.surface.rest import schemas
-from realtime.wire import socket
+from realtime.wire import events, socket
 from realtime.wire.types import Error
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ Connect with `auth: {token}`, the access token, never in the URL. The server the
 packet, on which clients raise `connect_error`; its `data` is an Error."""
 CHANNEL, ACKS = "namespace", "acks"
 CONNECT_NAME, CONNECT_ERROR_NAME, REFUSED = "connect", "connect_error", "refused"
+OTHER = "emitted_other"
 
 
 def document(rows: Iterable[Row], kinds: Kinds) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def document(rows: Iterable[Row], kinds: Kinds) -> dict[str, Any]:
     messages[REFUSED] = _message("refused (ack)", _about(socket.Refused), socket.Refused)
     for name, emitted in every_emitted.items():
         messages[_emitted_key(name)] = _message(name, _about(emitted), emitted)
+    messages[OTHER] = _message("other", _about(events.OtherEvent), events.OtherEvent)
     ack_keys = [*(_ack_key(name) for name in requests), REFUSED]
     return {
         "asyncapi": "3.0.0",
@@ -126,6 +128,13 @@ def _operations(requests: Mapping[str, Row], every_emitted: Mapping[str, type[ms
             "summary": _about(emitted) or f"Emit `{name}`.",
             "messages": [_of(CHANNEL, _emitted_key(name))],
         }
+    operations[OTHER] = {
+        "action": "send",
+        "channel": channel,
+        "summary": "Emit an event of a newer release.",
+        "description": "Its name is its kind. Servers of two releases run side by side in every upgrade.",
+        "messages": [_of(CHANNEL, OTHER)],
+    }
     return operations
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import msgspec
 
-from realtime.wire.events import RoomEvent
+from realtime.wire.events import OtherEvent, RoomEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,10 +26,13 @@ def components(structs: Iterable[type[msgspec.Struct]], events: Iterable[type[Ro
         events: Those of the registry of kinds: each is what `RoomEvent` may be.
     """
     one_of: Any = Union[tuple(events)]  # noqa: UP007 - known at run time alone
-    wanted = [one_of, *sorted(set(structs), key=lambda one: one.__name__)]
+    wanted: list[Any] = [one_of, OtherEvent, *sorted(set(structs), key=lambda one: one.__name__)]
     [any_event, *_], found = msgspec.json.schema_components(wanted, ref_template=PREFIX + "{name}")
     if RoomEvent.__name__ in found:
         found[RoomEvent.__name__] = {"title": RoomEvent.__name__, "description": "An event of any kind.", **any_event}
+        found[RoomEvent.__name__]["anyOf"] = [*any_event["anyOf"], reference(OtherEvent)]
+    known = [str(one.__struct_config__.tag) for one in events]
+    found[OtherEvent.__name__]["properties"]["kind"]["not"] = {"enum": known}
     return {name: schema if is_request(schema) else _without_nulls(schema) for name, schema in sorted(found.items())}
 
 

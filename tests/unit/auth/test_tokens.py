@@ -87,6 +87,11 @@ def test_logs_name_a_caller_by_kind_credential_and_user() -> None:
     assert str(verify(issue())) == f"session:{SESSION} user:{ADA.id}"
 
 
+def test_claims_and_header_fields_of_a_release_to_come_are_ignored() -> None:
+    token = signed({"x5t": "…", "crit_not": [1]}, act={"sub": "bot"}, x_future=None, roles=["x.future"])
+    assert verify(token) == verify(signed())
+
+
 @pytest.mark.parametrize(
     ("now_s", "good"), [(NOW_S - 3600.0, True), (NOW_S + 899.999, True), (NOW_S + 900.0, False), (2e10, False)]
 )

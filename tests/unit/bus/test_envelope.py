@@ -64,6 +64,14 @@ def test_another_channel_another_key_and_another_version_are_refused_each_for_it
     assert refusal(sealer(), "rt:room:1", bytes([VERSION]) * (MAX_BYTES + 1)) is Refusal.SIZE
 
 
+def test_a_kind_that_only_newer_nodes_know_is_refused_for_that_reason_and_only_when_a_node_sealed_it() -> None:
+    newer: Kind = 99  # type: ignore[assignment]
+    sealed = sealer().pack("rt:room:1", newer, [b"one", b"two"], 7)
+    assert refusal(sealer(), "rt:room:1", sealed) is Refusal.KIND
+    assert refusal(sealer(a=b"guessed"), "rt:room:1", sealed) is Refusal.SEAL
+    assert refusal(sealer(), "rt:room:2", sealed) is Refusal.SEAL
+
+
 def test_keys_rotate_without_a_moment_in_which_nodes_do_not_understand_each_other() -> None:
     old, new = os.urandom(32), os.urandom(32)
     ring = Ring(old=old)

@@ -257,10 +257,10 @@ def signed_out_for_good(world: World) -> None:
 
 
 def kinds_come_again(world: World) -> None:
-    for seq in (4, 5):
-        world.stored.append(Stored(ROOM, seq, "member.joined", ANNA, ""))
+    for seq, kind in ((4, "member.joined"), (5, "member.joined"), (6, "x.future"), (7, "x.future")):
+        world.stored.append(Stored(ROOM, seq, kind, ANNA, ""))
         for connection in world.record.connections:
-            connection.items.append(Delivered(ROOM, 5.0, seq, "member.joined"))
+            connection.items.append(Delivered(ROOM, 5.0, seq, kind))
 
 
 ALLOWED = [resumed, told_to_read_again, reset_on_subscribing, retried_elsewhere, refused, in_doubt_and_stored,

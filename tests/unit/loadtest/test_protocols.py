@@ -32,8 +32,12 @@ def read(dialect: Dialect, text: str) -> list[Meaning]:
         ('42["room.reset",{"room":"r","head_seq":9}]', [Subscribed(-1, 9, None)]),
         ('4312[{"ok":true,"seq":44,"at":"x"}]', [Acked(12, 44, "")]),
         ('4312[{"ok":false,"error":{"code":"rate_limited","message":"m","retryable":true}}]', [Acked(12, -1, "rate_limited")]),
-        ('430[{"ok":true,"rooms":[{"room":"r","head_seq":5,"role":"member","events":[{"seq":4},{"seq":5}]}]}]',
-         [Subscribed(0, 5, [4, 5])]),
+        ('42["x.future",{"room":"r","seq":9,"kind":"x.future","actor":"a","at":"x","data":{"seq":77}}]', [Delivered(9, 0)]),
+        ('430[{"ok":true,"rooms":[{"room":"r","head_seq":6,"role":"x.future","events":['
+         '{"kind":"message.created","room":"r","seq":4,"at":"x","actor":"a","client_id":"c","body":"b"},'
+         '{"room":"r","seq":5,"kind":"x.future","actor":"a","at":"x","data":{"seq":77}},'
+         '{"kind":"member.left","room":"r","seq":6,"at":"x","actor":"a","user":"u"}]}]}]',
+         [Subscribed(0, 6, [4, 5, 6])]),
         ('430[{"ok":true,"rooms":[{"room":"r","head_seq":5,"role":"member","reset":true}]}]', [Subscribed(0, 5, None)]),
         ('430[{"ok":true,"rooms":[{"room":"r","error":{"code":"room_not_found"}}]}]', [Acked(0, -1, "room_not_found")]),
         ('44{"message":"m","data":{"code":"token_expired"}}', [Closed("token_expired")]),

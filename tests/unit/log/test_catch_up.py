@@ -15,7 +15,7 @@ from realtime.log import catch_up
 from realtime.log.feed import Entry, Feed, Frame
 from realtime.log.feeds import ANSWER_BYTES, Subscribed
 from realtime.log.store import Page, Range
-from realtime.model import RoomId, UserId
+from realtime.model import Event, RoomId, UserId
 from realtime.rooms import kinds as rooms
 from tests.unit.log.test_feeds import ANN, CODEC, ROOM, World, event, play
 from tests.unit.presence.virtual_time import now_s
@@ -429,6 +429,42 @@ def test_events_of_a_kind_that_only_newer_nodes_know_are_passed_on() -> None:
         assert b'"at":"2026-01-01T00:00:00.000Z"' in frame and b'"body":"Tea?"' in frame
 
     play(scene)
+
+
+def mixed(room: RoomId, count: int) -> list[Event]:
+    """Rows of kinds of this release and of newer ones: alone, several in a row, first and last."""
+    made = [event(room, seq) for seq in range(1, count + 1)]
+    for one in made:
+        if one.seq % 10 in (1, 4, 5, 6, 0):
+            made[one.seq - 1] = Event(room, one.seq, "x.future", ANN, one.at, data={"x": [1]})
+        elif one.seq % 10 == 8:
+            made[one.seq - 1] = Event(room, one.seq, rooms.JOINED.name, ANN, one.at, user=ANN, role="x.future")
+    return made
+
+
+@pytest.mark.parametrize("memory_events", [0, 500])
+def test_rows_of_newer_nodes_come_in_their_turn_in_answers_in_parts_in_gaps_and_in_comparisons(memory_events: int) -> None:
+    async def scene(world: World) -> None:
+        log = mixed(ROOM, 500)
+        world.store.logs[ROOM] = log[:400]
+        answered, behind = Line(1e9), Line(20_000)
+        await subscribe(world, answered, {ROOM: 395})  # in the answer
+        await subscribe(world, behind, {ROOM: 0})
+        await level(world, 60)  # in parts
+        world.store.logs[ROOM] = log[:450]
+        world.feeds.compare_soon()
+        await asyncio.sleep(3)
+        world.store.logs[ROOM] = log[:500]
+        world.feeds.received(ROOM, 460, [CODEC.encode(one) for one in log[459:470]])  # a gap before it, and the end is lost
+        await asyncio.sleep(3)
+        world.feeds.compare_soon()
+        await asyncio.sleep(10)
+        assert answered.seqs[ROOM] == list(range(396, 501))
+        assert behind.seqs[ROOM] == list(range(1, 501))
+        assert answered.resets == behind.resets == []
+        assert world.feeds._loops.troubles() == {}
+
+    play(scene, memory_events=memory_events)
 
 
 # -- epochs -----------------------------------------------------------------------------------------

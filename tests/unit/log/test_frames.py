@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -91,6 +92,35 @@ def test_a_kind_of_a_newer_node_passes_when_it_has_what_every_event_has(codec: E
         codec.check(event_frame("reaction.added", b'{"kind":"reaction.added","room":"r","seq":7}'), ROOM, 7)
     with pytest.raises(ValueError, match=r"\S"):
         codec.check(event_frame("reaction.added", (head % (ROOM, ANN) + ',"emoji":"').encode() + b'\xff"}'), ROOM, 7)
+
+
+def test_a_row_of_a_newer_kind_travels_with_its_columns_and_its_data_under_their_names(codec: EventCodec) -> None:
+    made = Event(ROOM, 7, "x.future", ANN, AT, "c", 3, ANN, "x.role", "text", AT, AT, 2, {"emoji": "\u2764", "kind": [1]})
+    frame = codec.encode(made)
+    assert codec.check(frame, ROOM, 7) == frame
+    assert codec.noted(frame) == (frame, None, False)
+    at = "2026-11-26T00:00:00.000Z"
+    assert json.loads(codec.json(frame)) == {
+        "room": ROOM, "seq": 7, "kind": "x.future", "actor": ANN, "at": at, "client_id": "c", "target": 3, "user": ANN,
+        "role": "x.role", "body": "text", "edited_at": at, "deleted_at": at, "thread": 2,
+        "data": {"emoji": "\u2764", "kind": [1]},
+    }  # fmt: skip
+    bare = codec.encode(Event(ROOM, 7, "member.x", ANN, AT))
+    assert json.loads(codec.json(bare)) == {"room": ROOM, "seq": 7, "kind": "member.x", "actor": ANN, "at": at}
+    assert codec.noted(bare) == (bare, None, False)
+
+
+@pytest.mark.parametrize("kind", ["member.joined", "member.role_changed"])
+def test_a_role_of_a_newer_node_passes_with_its_event(codec: EventCodec, kind: str) -> None:
+    frame = codec.encode(Event(room=ROOM, seq=7, kind=kind, actor=ANN, at=AT, user=ANN, role="x.future"))
+    assert codec.check(frame, ROOM, 7) == frame
+    assert json.loads(codec.json(frame))["role"] == "x.future"
+
+
+def test_a_message_of_a_newer_node_without_a_text_is_an_empty_one(codec: EventCodec) -> None:
+    frame = codec.encode(Event(room=ROOM, seq=7, kind="message.created", actor=ANN, at=AT))
+    assert codec.check(frame, ROOM, 7) == frame
+    assert (json.loads(codec.json(frame))["body"], json.loads(codec.json(frame))["client_id"]) == ("", "")
 
 
 def test_signals_are_of_their_room(codec: EventCodec) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from realtime.bus.envelope import Refusal, Refused
 from realtime.model import Choice, PresenceSetting, Role, Room, RoomId, RoomKind, SessionId, UserId
 from realtime.node import nodes
 from realtime.node.nodes import Incoming, Outgoing, Parts
@@ -89,3 +90,52 @@ def test_a_bus_that_comes_and_goes_is_made_up_for(pair: tuple[Node, Node]) -> No
 def test_every_kind_of_message_says_what_it_does() -> None:
     for kind in nodes._Message.__subclasses__():
         assert "take" in kind.__dict__, kind.__name__
+
+
+# -- what only newer nodes know ---------------------------------------------------------------------
+
+
+def take(node: Node, *message: Any) -> list[tuple[Any, ...]]:
+    """Have a node take a message; return what it does."""
+    node.asked.clear()
+    node.incoming.control(msgspec.json.encode(message))
+    return node.asked.copy()
+
+
+@pytest.mark.parametrize(
+    "message", [["Future"], ["Future", 1, {"a": [2]}], ["x.future", "user", "room"], ["Told2", "u", "n", "{}"]]
+)
+def test_a_message_of_a_kind_that_only_newer_nodes_know_is_refused_for_that_reason(message: list[Any]) -> None:
+    node = Node()
+    with pytest.raises(Refused) as caught:
+        take(node, *message)
+    assert caught.value.reason is Refusal.KIND
+    assert node.asked == []
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"{}", b"[]", b"[1]", b"[[]]", b'["Told"]', b'["Told",1,2,3]', b'["Chosen","u",1,"",null,1]', b"\xff"]
+)
+def test_a_message_of_another_shape_is_a_value_error_and_of_no_newer_kind(message: bytes) -> None:
+    node = Node()
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        node.incoming.control(message)
+    assert not isinstance(caught.value, Refused)
+    assert node.asked == []
+
+
+def test_fields_that_newer_nodes_append_are_passed_over() -> None:
+    node = Node()
+    assert take(node, "SessionOver", "s", "why", 3) == [("ended.note", "s")]
+    assert take(node, "Told", "u", "x.future", "{}", True) == [("hub.tell_user", "u", "x.future", b"{}")]
+    assert take(node, "Expelled", "u", "r", "x.future", 7, {"by": "a"}) == [("departures.here", "u", "r", "x.future", 7)]
+    assert take(node, "Gap", 1) == take(node, "Gap")
+
+
+def test_a_choice_that_only_newer_nodes_know_reaches_presence_as_it_is() -> None:
+    node = Node()
+    assert take(node, "Chosen", "u", "x.future", "text", None, 4) == [
+        ("presence.chosen", "u", PresenceSetting("x.future", "text", None, 4))
+    ]
+    [(_, _, setting)] = take(node, "Chosen", "u", "dnd", "", None, 5)
+    assert setting.choice is Choice.DND

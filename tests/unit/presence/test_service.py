@@ -917,6 +917,39 @@ async def test_of_a_node_of_the_release_before_those_are_known_who_change(redis:
 
 
 @in_virtual_time
+async def test_what_newer_nodes_say_of_users_is_taken_as_far_as_it_is_known(redis: Redis) -> None:
+    async with nodes(redis, "n1") as [first]:
+        watcher, _ = await first.watch(ANN, BOB, CEM)
+        entries = {ANN: ["x.future", False, "in a call", None, 4, "appended"], BOB: {"of": "another shape"}}
+        change = ["newer", 1, [ANN, BOB, CEM], [], False, entries, {}, True, "appended", 7]
+        first.presence.received(msgspec.json.encode(["newer", 0, [], [], False, {}, {}, True]))
+        redis.leases["newer"] = 0, {}, now_s() + LEASE_S
+        await asyncio.sleep(1)
+        first.presence.received(msgspec.json.encode(change))
+        await asyncio.sleep(2)
+        assert watcher.told == [(ANN, True), (BOB, True), (CEM, True)]
+        assert [view.text for view in watcher.views] == ["in a call", "", ""]
+        assert [call for call in first.lease.calls if call == "read newer"] == ["read newer"], "once, before the change"
+        assert first.loops.troubles() == {}
+
+
+@in_virtual_time
+async def test_a_choice_of_a_newer_release_is_kept_and_hides_on_this_one(redis: Redis) -> None:
+    redis.store.settings[ANN] = PresenceSetting("x.future", "secret", None, 3)
+    async with nodes(redis, "n1", "n2") as [first, other]:
+        await first.comes(ANN, BOB)
+        await asyncio.sleep(1)
+        assert [(await other.sees(user)).status for user in (ANN, BOB)] == [Status.OFFLINE, Status.ONLINE]
+        assert await first.presence.setting(ANN) == PresenceSetting("x.future", "secret", None, 3)
+        told = await first.presence.choose(ANN, None, "else", None)
+        assert (told.choice, redis.store.settings[ANN].choice) == ("x.future", "x.future"), "what is not changed stays"
+        await first.presence.choose(ANN, Choice.ONLINE, None, None)
+        await asyncio.sleep(1)
+        assert (await other.sees(ANN)).status is Status.ONLINE
+        assert first.loops.troubles() == {}
+
+
+@in_virtual_time
 async def test_a_lease_is_written_anew_when_another_key_seals(redis: Redis) -> None:
     async with nodes(redis, "n1") as [node]:
         await node.comes(ANN)

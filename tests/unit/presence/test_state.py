@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from realtime.model import Choice, Status, UserId
-from realtime.presence.state import PLAIN, Entry, PresenceState
+from realtime.presence.state import PLAIN, Entry, PresenceState, hides
 
 ANN, BOB, CEM = UserId("ann"), UserId("bob"), UserId("cem")
 NODES = st.sampled_from(["n1", "n2", "n3"])
@@ -215,6 +215,32 @@ def test_a_text_is_over_at_its_time_once_and_one_that_was_replaced_is_not() -> N
     assert (state.view(ANN, 10.0).text, state.texts_over(10.0), state.texts_over(10.0)) == ("", [ANN], [])
     state.drop("n1", 11.0)
     assert state.texts_over(99.0) == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "idle", "status"),
+    [
+        ("online", False, Status.ONLINE),
+        ("online", True, Status.AWAY),
+        ("dnd", True, Status.DND),
+        ("away", False, Status.AWAY),
+        ("invisible", False, Status.OFFLINE),
+        ("x.future", False, Status.ONLINE),
+        ("x.future", True, Status.AWAY),
+    ],
+)
+def test_whom_another_node_shows_is_there_also_when_only_newer_nodes_know_the_choice(
+    choice: str, idle: bool, status: Status
+) -> None:
+    state = PresenceState()
+    state.replace("n1", {ANN: Entry(choice, idle, "text", version=1)}, 0, 10.0)
+    assert (state.view(ANN, 1.0).status, state.view(ANN, 1.0).text) == (status, "text")
+
+
+def test_this_node_shows_nobody_whose_choice_only_newer_nodes_know() -> None:
+    assert {choice: hides(choice) for choice in [*Choice, "x.future"]} == {
+        Choice.ONLINE: False, Choice.AWAY: False, Choice.DND: False, Choice.INVISIBLE: True, "x.future": True,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("version", [0, 1])

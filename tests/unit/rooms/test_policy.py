@@ -64,7 +64,7 @@ def test_a_direct_room_keeps_its_two() -> None:
 
 
 def test_who_joins_a_room_without_an_owner_owns_it() -> None:
-    assert [policy.role_of_newcomer(owners) for owners in (0, 1, 2)] == [OWNER, MEMBER, MEMBER]
+    assert [policy.role_of_newcomer(owned=owned) for owned in (False, True)] == [OWNER, MEMBER]
 
 
 def test_the_last_owner_stays_unless_alone() -> None:
@@ -165,3 +165,70 @@ def test_members_of_direct_rooms_close_them_and_nobody_closes_others() -> None:
     ]:
         with pytest.raises(error):
             policy.close(kind, role)
+
+
+# -- what only newer nodes know ---------------------------------------------------------------------
+
+
+NEWER = "x.future"
+
+
+@pytest.mark.parametrize("kind", [PUBLIC, PRIVATE])
+def test_a_role_of_a_newer_release_has_the_rights_of_a_member_and_no_more(kind: str) -> None:
+    policy.see(kind, NEWER)
+    policy.read(kind, NEWER)
+    policy.join(kind, NEWER, banned=False)
+    policy.leave(kind, NEWER, 0, True)
+    asks: list[Callable[[], None]] = [
+        lambda: policy.add(kind, NEWER, MEMBER),
+        lambda: policy.change_role(kind, NEWER, MEMBER, MEMBER, 2),
+        lambda: policy.remove(kind, NEWER, MEMBER),
+        lambda: policy.ban(kind, NEWER, None, oneself=False),
+        lambda: policy.see_bans(kind, NEWER),
+    ]
+    for ask in asks:
+        with pytest.raises(errors.Forbidden):
+            ask()
+
+
+@pytest.mark.parametrize("actor", [MEMBER, ADMIN, OWNER, NEWER])
+def test_only_owners_change_or_remove_a_member_whose_role_may_be_above_theirs(actor: str) -> None:
+    asks: list[Callable[[], None]] = [
+        lambda: policy.change_role(PRIVATE, actor, NEWER, MEMBER, 1),
+        lambda: policy.remove(PRIVATE, actor, NEWER),
+        lambda: policy.ban(PRIVATE, actor, NEWER, oneself=False),
+    ]
+    for ask in asks:
+        with contextlib.nullcontext() if actor == OWNER else pytest.raises(errors.Forbidden):
+            ask()
+
+
+@pytest.mark.parametrize("role", [MEMBER, ADMIN, OWNER, NEWER])
+def test_the_members_of_a_room_of_a_newer_kind_read_it_and_are_changed_by_newer_nodes_alone(role: str) -> None:
+    policy.see(NEWER, role)
+    policy.read(NEWER, role)
+    asks: list[Callable[[], None]] = [
+        lambda: policy.join(NEWER, role, banned=False),
+        lambda: policy.leave(NEWER, role, 2, True),
+        lambda: policy.add(NEWER, role, MEMBER),
+        lambda: policy.change_role(NEWER, role, MEMBER, ADMIN, 2),
+        lambda: policy.remove(NEWER, role, MEMBER),
+        lambda: policy.ban(NEWER, role, MEMBER, oneself=False),
+    ]
+    for ask in asks:
+        with pytest.raises(errors.Unavailable) as caught:
+            ask()
+        assert caught.value.retryable
+
+
+def test_a_room_of_a_newer_kind_is_not_there_for_those_who_are_no_members() -> None:
+    for ask in (policy.see, policy.read, policy.see_bans):
+        with pytest.raises(errors.RoomNotFound):
+            ask(NEWER, None)
+    with pytest.raises(errors.RoomNotFound):
+        policy.join(NEWER, None, banned=False)
+
+
+def test_a_user_whose_choice_is_of_a_newer_release_is_added_by_nobody() -> None:
+    with pytest.raises(errors.NotAddable):
+        policy.be_added(NEWER, blocks=False, shares=True)
