@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean faults cluster audit sbom
+.PHONY: help setup setup-dev serve test test-fast check bench bench-quick screenshot format docs lock clean faults upgrade cluster audit sbom
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ bench-quick: setup $(VENV)/bench.stamp ## the same with Node alone and less of e
 
 faults: setup-dev ## break and attack everything under load, 32 minutes at most: a table, and build/faults/report.html
 	@$(BIN)/python -m tests.cluster.lab $(FAULTS)
+
+upgrade: setup-dev ## replace nodes of the release before by these under load, and back: FROM=tag, or UPGRADE="--checkout FOLDER"
+	@$(BIN)/python -m tests.cluster.upgrade $(if $(FROM),--from $(FROM)) $(UPGRADE)
 
 screenshot: setup-dev ## take the pictures of the documentation anew, with the browser test and a cluster
 	@mkdir -p docs/images && SCREENSHOT_TO=docs/images $(BIN)/pytest tests/browser -k two_people_chat

@@ -60,6 +60,9 @@ class Cluster:
     settings: Fields of `Config`, for every node.
     """
 
+    name = "roomwire"
+    """Of the database; the names of its roles begin with it."""
+
     def __init__(self, folder: pathlib.Path, *, nodes: int = 3, **settings: object) -> None:
         self.folder = folder
         self.count = nodes
@@ -82,7 +85,7 @@ class Cluster:
             stack.callback(self._stop_engines)
             self.redis, self.postgres = engines.Redis(self.folder), engines.Postgres(self.folder)
             await asyncio.to_thread(engines.start_all, [self.postgres, self.redis])
-            await migrate.apply((await provision(self.postgres.dsn)).owner)
+            await self._prepare()
             stack.push_async_callback(self._stop_nodes)
             for index in range(self.count):
                 self.to_postgres.append(await _proxy(stack, str(self._postgres_socket)))
@@ -93,20 +96,34 @@ class Cluster:
             await asyncio.gather(*(server.start() for server in self.servers))
             yield self
 
+    async def _prepare(self) -> None:
+        """Make the database with its roles and tables."""
+        await migrate.apply((await provision(self.postgres.dsn)).owner)
+
     @property
     def _postgres_socket(self) -> pathlib.Path:
         return pathlib.Path(self.postgres.dsn.partition("host=")[2]) / ".s.PGSQL.5432"
 
     def _server(self, index: int, module: str = "realtime") -> Server:
         owner, application = (
-            f"postgresql://{role}@127.0.0.1:{self.to_postgres[index].port}/roomwire?sslmode=disable"
-            for role in ("roomwire_owner", "roomwire_app")
+            f"postgresql://{self.name}_{role}@127.0.0.1:{self.to_postgres[index].port}/{self.name}?sslmode=disable"
+            for role in ("owner", "app")
         )
-        where = {"port": self._ports[index], "node_id": f"n{index}", "redis_prefix": "lab", "database_url": application,
-                 "migrate_database_url": owner, "redis_url": f"redis://127.0.0.1:{self.to_redis[index].port}/0"}  # fmt: skip
-        server = Server(**where, **self._settings)
+        where: dict[str, object] = {
+            "port": self._ports[index],
+            "node_id": f"n{index}",
+            "redis_prefix": "lab",
+            "database_url": application,
+            "migrate_database_url": owner,
+            "redis_url": f"redis://127.0.0.1:{self.to_redis[index].port}/0",
+        }
+        server = self._program(index, where | self._settings)
         server.module = module
         return server
+
+    def _program(self, index: int, settings: dict[str, object]) -> Server:
+        """Make the server that runs as a node."""
+        return Server(**settings)
 
     def _stop_engines(self) -> None:
         for name in ("redis", "postgres"):
@@ -272,7 +289,7 @@ class Cluster:
 
     @property
     def _superuser(self) -> str:
-        return self.postgres.dsn.replace("/postgres?", "/roomwire?")
+        return self.postgres.dsn.replace("/postgres?", f"/{self.name}?")
 
     async def heads(self, rooms: Sequence[str]) -> dict[str, int]:
         async with self.database() as connection:

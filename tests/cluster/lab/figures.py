@@ -11,6 +11,9 @@ from tests.cluster.lab.record import Connection, Delivered, Period, Record, Rese
 
 BUCKET_S = 0.5
 
+REMOVED = ("room_not_found", "not_a_member")
+"""What somebody gets who was removed from a room and does not know it yet."""
+
 
 class Delivery(NamedTuple):
     """A message that was tried once, on its way to one connection."""
@@ -132,6 +135,7 @@ def counts(record: Record) -> dict[str, float]:
         "tries": len(record.sent),
         "unknown": sum(one.outcome == "unknown" for one in record.sent),
         "failed": sum(one.outcome == "fail" for one in record.sent),
+        "failed_otherwise": sum(one.outcome == "fail" and one.code not in REMOVED for one in record.sent),
         "deliveries": sum(isinstance(item, Delivered) for connection in record.connections for item in connection.items),
         "connections": len(record.connections),
     }

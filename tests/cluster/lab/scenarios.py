@@ -276,17 +276,18 @@ async def rolling_restart(run: Run) -> None:
 async def revocations(run: Run) -> None:
     """Removals from rooms and log-outs while everybody writes; then the same while Redis is dead."""
     rooms = iter(run.rooms)
-    await _revoke(run, next(rooms), next(rooms), bound_s=1.0)
+    await revoke(run, next(rooms), next(rooms), bound_s=1.0)
     if run.size.long:
         async with run.fault("Redis dead"):
             await run.cluster.kill_engine(run.cluster.redis)
             await run.last(3, 0)
-            await _revoke(run, next(rooms), next(rooms), bound_s=30.0)
+            await revoke(run, next(rooms), next(rooms), bound_s=30.0)
             await run.last(32, 0)
             await run.cluster.start_redis()
 
 
-async def _revoke(run: Run, first: str, second: str, bound_s: float) -> None:
+async def revoke(run: Run, first: str, second: str, bound_s: float) -> None:
+    """Remove a member of the first room through n1, and log one of the second out through n2."""
     async with run.fault("removed, logged out"):
         owner, removed, logged_out = run.owner(first), run.members(first)[1], run.members(second)[1]
         assert await run.cluster.request(owner, "DELETE", f"/rooms/{first}/members/{removed.user}", index=1) == 204
