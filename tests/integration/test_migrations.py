@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -114,3 +115,36 @@ async def test_a_role_with_settings_of_its_own_migrates_as_any_other(own_databas
 
 def test_the_schema_file_says_what_the_migrations_make(own_database: Urls) -> None:
     assert schema.SCHEMA.read_text("utf-8") == schema.dump(own_database.owner), "run make docs"
+
+
+INDEX = ("0900_index.sql", "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS things_of ON things (room, n) WHERE n IS NOT NULL;\n")
+INDEXES = """
+SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname LIKE 'things%' ORDER BY 1
+"""
+
+
+async def test_an_index_is_built_beside_writers_on_a_table_that_an_operator_has_partitioned(
+    own_database: Urls, other: asyncpg.Connection[Any]
+) -> None:
+    await other.execute("CREATE TABLE things (room uuid, n bigint) PARTITION BY HASH (room)")
+    for n in range(2):
+        await other.execute(f"CREATE TABLE things_{n} PARTITION OF things FOR VALUES WITH (MODULUS 2, REMAINDER {n})")
+    await other.execute("INSERT INTO things SELECT gen_random_uuid(), n FROM generate_series(1, 100) n")
+    assert await migrate.apply(own_database.owner, [*migrate.files(), INDEX]) == [INDEX[0]]
+    assert [tuple(row) for row in await other.fetch(INDEXES)] == [
+        ("things_0_of", True), ("things_1_of", True), ("things_of", True),
+    ]  # fmt: skip
+    assert await other.fetchval("SELECT count(*) FROM pg_inherits WHERE inhparent = 'things_of'::regclass") == 2
+
+
+async def test_an_index_that_an_earlier_try_left_half_built_is_built_anew(
+    own_database: Urls, other: asyncpg.Connection[Any]
+) -> None:
+    await other.execute("CREATE TABLE things (room uuid, n bigint); INSERT INTO things VALUES (NULL, 1)")
+    await other.execute(f"INSERT INTO things SELECT '{uuid.UUID(int=0)}', 1 FROM generate_series(1, 2)")
+    with pytest.raises(migrate.MigrationError, match="could not create unique index"):
+        await migrate.apply(own_database.owner, [*migrate.files(), INDEX])
+    assert [tuple(row) for row in await other.fetch(INDEXES)] == [("things_of", False)]
+    await other.execute("TRUNCATE things")
+    assert await migrate.apply(own_database.owner, [*migrate.files(), INDEX]) == [INDEX[0]]
+    assert [tuple(row) for row in await other.fetch(INDEXES)] == [("things_of", True)]
