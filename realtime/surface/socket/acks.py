@@ -96,7 +96,11 @@ class Acks:
         except Exception:
             logger.exception(
                 "request failed",
-                extra={"event": call.name, "connection": call.peer.connection.id, "user": call.peer.user},
+                extra={
+                    "event": call.name,
+                    "connection": call.peer.connection.id,
+                    "principal": str(call.peer.connection.principal),
+                },
             )
             self.refuse(call, errors.Internal())
 

@@ -58,6 +58,10 @@ async def test_an_operation_is_closed_to_a_principal_without_its_scope(row: Row)
         assert await door().admit(row, principal_with(frozenset({row.scope}))) == ADA.id
 
 
+def test_every_scope_opens_an_operation() -> None:
+    assert {row.scope for row in OPERATIONS} - {None} == set(Scope)
+
+
 def principal_with(scopes: frozenset[Scope]) -> Any:
     return type(principal())(PrincipalKind.SESSION, "s", ADA, scopes, 1_000)
 

@@ -604,6 +604,8 @@ async def test_a_service_that_fails_answers_with_internal_and_the_next_request_r
     assert [answer["ok"] for _, answer in line.acks] == [False, True]
     assert line.codes == ["internal"]
     assert "a bug" in caplog.text
+    [record] = caplog.records
+    assert vars(record)["principal"] == str(principal()) == f"session:{SESSION} user:{ADA.id}"
     services.failure = errors.Unavailable()
     services.send(line, "room.subscribe", {"rooms": [{"room": ROOM}]}, 3)
     await settle()
