@@ -124,6 +124,7 @@ def arguments(facts: SimpleNamespace) -> dict[str, list[Any]]:
         "rooms.list_bans": [room, facts.nil, 201],
         "rooms.get_ban": [room, facts.stranger],
         "rooms.count_owners": [room],
+        "rooms.is_owned": [room],
         "rooms.has_others": [room, user],
         "rooms.find_user": [user],
         "rooms.put_member": [room, facts.stranger, "member"],
