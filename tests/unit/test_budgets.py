@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import pathlib
 from typing import TYPE_CHECKING
 
 import pytest
 
+import realtime
 from realtime import errors
 from realtime.budgets import COUNTED_ELSEWHERE, Budget, Budgets
 from realtime.config import Config
@@ -126,3 +129,27 @@ def test_a_days_bytes_are_a_quota(made: Budgets, clock: Clock) -> None:
 def test_letters_of_other_scripts_count_as_the_bytes_that_they_take(made: Budgets, clock: Clock) -> None:
     sent, _ = written(made, clock, "я" * 8000)
     assert sent <= (256 << 20) / 2
+
+
+LIMITED_BY = {
+    "budgets": "users, at surface/door.py",
+    "auth/service": "attempts, by address and account",
+    "gateway/admission": "handshakes, by address",
+    "gateway/gate": "answers that an address did not read",
+    "surface/socket/dispatch": "requests, by connection, before they are read",
+    "surface/socket/live": "signals, by connection and room: only of rooms that it is known to receive",
+    "extensions/guest": "requests, by connection, of extensions",
+}
+"""Where limits are judged, and what they count. No handler of an operation is among them."""
+
+
+def test_no_handler_judges_a_limit_by_itself() -> None:
+    source = pathlib.Path(realtime.__file__).parent
+    found = set()
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("RateLimited"):
+                found.add(path.relative_to(source).with_suffix("").as_posix())
+    assert found == LIMITED_BY.keys()
+    users = [path for path in source.rglob("*.py") if "budgets import" in (text := path.read_text("utf-8")) and "Budgets" in text]
+    assert {path.relative_to(source).as_posix() for path in users} == {"surface/door.py", "node/settings.py"}
