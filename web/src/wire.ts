@@ -1,4 +1,4 @@
-/** The contract as the server declares it (`realtime/contract/`). Clients ignore fields that they do not know. */
+/** The contract as the server declares it (`realtime/wire/`). Clients ignore fields that they do not know. */
 
 export type RoomKind = "public" | "private" | "direct";
 export type Role = "owner" | "admin" | "member";
