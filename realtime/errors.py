@@ -312,5 +312,5 @@ def all_errors() -> list[type[RealtimeError]]:
 
 
 def refusal(code: str) -> RealtimeError:
-    """Return a refusal by its code; `Internal` for a code that nobody declared."""
-    return next((one for one in RealtimeError.__subclasses__() if one.__dict__.get("code") == code), Internal)()
+    """Return a refusal by its code; `Forbidden` for a code of the rules that a newer release brought into the database."""
+    return next((one for one in RealtimeError.__subclasses__() if one.__dict__.get("code") == code), Forbidden)()

@@ -220,6 +220,18 @@ async def test_a_message_of_a_newer_release_that_has_no_text_is_shown_as_an_empt
     assert [one["body"] for one in answer["events"]] == ["", "two"]
 
 
+async def test_what_a_rule_of_a_newer_release_refuses_is_forbidden_and_the_rest_of_its_batch_is_taken(scene: Scene) -> None:
+    await scene.anna.send(scene.room)
+    await scene.future.execute(
+        "CREATE OR REPLACE FUNCTION judge_message_edited(p_entries log_entry[]) RETURNS TABLE (ord integer, refusal text) "
+        "LANGUAGE sql AS $$ SELECT i.ord, 'x_future' FROM unnest(p_entries) i $$"
+    )
+    refused, sent = await asyncio.gather(
+        scene.a.ask("message.edit", {"room": scene.room, "seq": 1, "body": "other", "client_id": "e"}), scene.a.send(scene.room)
+    )
+    assert (refused["ok"], refused["error"]["code"], sent) == (False, "forbidden", 2)
+
+
 # -- roles, kinds of rooms, presence, settings ------------------------------------------------------
 
 
