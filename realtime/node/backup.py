@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from realtime.config import ConfigError
-from realtime.node import keys, serve, starting
+from realtime.node import keys, master_key, serve, starting
 from realtime.node.engines import EngineError
 from realtime.node.engines.postgres import programs
 from realtime.store import copying, names
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from realtime.config import Config
     from realtime.store.provision import Urls
+    from realtime.store.wrapping import MasterKeys
 
 _TLS = {"require", "verify-ca", "verify-full"}
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
@@ -95,17 +96,18 @@ def restore(config: Config, source: pathlib.Path, *, replace: bool) -> int:
             raise ConfigError(f"Nodes serve from this database ({found.nodes} connections): stop them before you restore.")
         if found.relations and not replace:
             raise ConfigError("The database is not empty: --replace gives up what it holds. Back it up first.")
+        master_keys = master_key.load(config)  # a file that cannot be used is said before anything is given up
         _Programs(urls.owner, found.major, embedded=bool(superuser_url)).restore(source, found.application)
-        asyncio.run(_finish(config, superuser_url, urls))
+        asyncio.run(_finish(config, superuser_url, urls, master_keys))
     print(f"Restored {source}. Clients that hold newer events are told to read again.")
     return 0
 
 
-async def _finish(config: Config, superuser_url: str, urls: Urls) -> None:
+async def _finish(config: Config, superuser_url: str, urls: Urls, master_keys: MasterKeys | None) -> None:
     """Bring a back-up of an older release up to date; its epoch began with the restore all the same."""
     await serve.migrated(config, superuser_url)
     await copying.begin_epoch(urls.owner)
-    if said := await keys.replaced_if_unreadable(config, urls.application):
+    if said := await keys.replaced_if_unreadable(urls.application, master_keys):
         print(said)
 
 

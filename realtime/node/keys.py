@@ -50,18 +50,17 @@ async def run(config: Config, action: str) -> int:
         return await _rotate(database, store, keys)
 
 
-async def replaced_if_unreadable(config: Config, database_url: str) -> str:
+async def replaced_if_unreadable(database_url: str, keys: MasterKeys | None) -> str:
     """Make a new signing key when those that were restored cannot be read here; return what the operator must know of it.
 
     Raises:
-        ConfigError: the master key file cannot be used.
         Unreadable: a secret was changed.
         Unavailable.
     """
     database = Database(database_url, size=2)
     await database.open()
     try:
-        store = SigningKeyStore(database, master_key.load(config))
+        store = SigningKeyStore(database, keys)
         try:
             await store.usable()
         except UnknownMasterKey:

@@ -349,6 +349,9 @@ async def test_a_back_up_of_the_embedded_database_holds_no_key_that_opens_it(
         refreshed = await there.request("POST", "/auth/refresh", {"refresh_token": anna.refresh_token}, expect=200)
         assert (await Person(there, refreshed.json).get("/me"))["id"] == anna.id
 
+    (new / "master.key").write_bytes(b"rubbish")
+    status, _, said = await roomwire("restore", str(dump), "--replace", data_dir=str(new))
+    assert (status, "Line 1 of the master key file" in said) == (2, True)
     (new / "master.key").write_bytes(file.read_bytes())
     status, said, _ = await roomwire("restore", str(dump), "--replace", data_dir=str(new))
     assert (status, "master key" in said) == (0, False)
