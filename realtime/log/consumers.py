@@ -9,9 +9,11 @@ does that does it at least once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from realtime import tasks
+from realtime.errors import Unavailable
 from realtime.log.consumer_store import Lost, Shard
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from realtime.log.consumer_store import ConsumerStore, Lag, Span
     from realtime.runtime import Runtime
     from realtime.store.connections import Connection
+
+logger = logging.getLogger(__name__)
 
 LEASE_S = 15.0
 """How long a shard stays with a node that does not move it."""
@@ -191,8 +195,10 @@ class Consumers:
     async def close(self) -> None:
         """Stop between two batches, and leave the shards to other nodes at once."""
         await tasks.end(self._tasks)
-        if self._tasks:
+        try:
             await self._store.release(self._holder)
+        except Unavailable:
+            logger.info("shards of consumers could not be given back; other nodes take them in %.0f s", LEASE_S)
 
     def wake(self) -> None:
         """Say that something was committed, here or elsewhere: a hint that may be lost."""

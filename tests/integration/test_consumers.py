@@ -493,3 +493,21 @@ async def test_what_is_read_does_not_grow_with_what_is_left(owner: asyncpg.Conne
     assert span is not None and span.events == 50
     await store._database.execute("SELECT pg_stat_force_next_flush()")  # the connection that was lent last is lent again
     assert 0 < await read_rows() - before < 1000
+
+
+async def test_a_node_closes_although_postgresql_is_away_and_its_shards_are_free_when_their_leases_end(
+    owner: asyncpg.Connection[Any], own_database: Urls
+) -> None:
+    await build(owner, 1)
+    gone = Database(own_database.application, size=2)
+    await gone.open()
+    consumers = Consumers(
+        ConsumerStore(gone, LEASE_S), [Consumer("noting", note("node"), every_s=0.01)], "node", Observer(), Runtime(tasks.Loops())
+    )
+    await consumers.open()
+    async with asyncio.timeout(5):
+        while await owner.fetchval("SELECT holder FROM consumers WHERE name = 'noting'") is None:
+            await asyncio.sleep(0.01)
+    await gone.close()
+    await consumers.close()
+    assert await owner.fetchval("SELECT holder FROM consumers WHERE name = 'noting'") == "node"
