@@ -7,7 +7,7 @@ read from here: how an event is written, which frames end a membership or erase 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -86,11 +86,11 @@ class Kind:
     erases: bool = False
     departs: Literal["left", "removed", "banned"] | None = None
     build: Callable[[Event], RoomEvent] | None = None
+    name: str = field(init=False)
+    """The value of the column `kind`, and the Socket.IO event name."""
 
-    @property
-    def name(self) -> str:
-        """The value of the column `kind`, and the Socket.IO event name."""
-        return str(self.event.__struct_config__.tag)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", str(self.event.__struct_config__.tag))
 
 
 class _Entry(NamedTuple):
