@@ -267,7 +267,8 @@ async def test_appending_reads_no_large_table_from_end_to_end(
     assert await scans() == before
 
 
-async def test_appending_to_a_new_database_does_not_get_slower_as_it_fills(running_engines: Engines) -> None:
+@pytest.mark.parametrize("release", ["this", "the one before"])
+async def test_appending_to_a_new_database_does_not_get_slower_as_it_fills(running_engines: Engines, release: str) -> None:
     """Plans that were made over empty tables, or over rows without statistics, are kept: what a batch reads must not grow with
     the log.
     """
@@ -292,16 +293,30 @@ async def test_appending_to_a_new_database_does_not_get_slower_as_it_fills(runni
         await first.execute("INSERT INTO members (room, user_id, role) VALUES ($1, $2, 'member')", room, user)
 
         async def read_by_a_batch(connection: asyncpg.Connection[Any], number: int) -> int:
+            before = await read()
+            await append(connection, number)
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+            return await read() - before
+
+        async def of_this_release(connection: asyncpg.Connection[Any], number: int) -> None:
             entries = [entry(user, "message.created", f"c{number}-{index}", body="text") for index in range(50)]
             if number:
                 entries.append(entry(user, "message.edited", f"e{number}", body="text", target=number))
                 entries.append(entry(user, "message.created", f"c{number - 1}-7", body="text"))
-            before = await read()
             row = await connection.fetchrow(queries.load("log", "events").append, batch(room, entries))
             codes = [code for code in (row and row["refusals"]) or () if code]
             assert codes == (["duplicate"] if number else []), "a retry of the batch before"
-            await connection.execute("SELECT pg_stat_force_next_flush()")
-            return await read() - before
+
+        async def of_the_release_before(connection: asyncpg.Connection[Any], number: int) -> None:
+            row = await connection.fetchrow(
+                "SELECT outcomes FROM append_batch($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], "
+                "$7::text[], 1000)",
+                [room], [1] * 50, [user] * 50, ["message.created"] * 50, [f"c{number}-{index}" for index in range(50)],
+                [None] * 50, ["text"] * 50,
+            )  # fmt: skip
+            assert row is not None and row["outcomes"] is None
+
+        append = of_this_release if release == "this" else of_the_release_before
 
         async def read() -> int:
             await first.execute("SELECT pg_stat_force_next_flush()")
