@@ -1,7 +1,7 @@
 """Who may write, edit and delete messages. Pure.
 
-A function returns None or raises the refusal. `append_entries` repeats these rules inside the write, under the row lock, in SQL
-functions of the same names (`judge_message_…`); a test holds them together.
+A function returns None or raises the refusal. PostgreSQL repeats these rules inside the write, under the room's lock, in
+`judge_message_created`, `judge_message_edited` and `judge_message_deleted`; a test holds them together.
 """
 
 from __future__ import annotations

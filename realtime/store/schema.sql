@@ -97,6 +97,8 @@ CREATE FUNCTION public.append_batch(p_rooms uuid[], p_room_nos integer[], p_acto
     SET enable_material TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     SET jit TO 'off'
+    SET random_page_cost TO '0'
+    SET cpu_index_tuple_cost TO '1'
     AS $$
 #variable_conflict use_column
 DECLARE
