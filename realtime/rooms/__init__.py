@@ -1,1 +1,1 @@
-"""Rooms: the ordered log in motion. `policy` decides, `writer` commits, `feed` orders, `feeds` delivers, `bus` carries."""
+"""Rooms and who is in them: `policy` decides, `service` acts, `store` keeps, `kinds` are their events."""
