@@ -134,6 +134,8 @@ async def test_an_installed_package_starts_away_from_the_tree(
 ) -> None:
     assert run(script, "--version", folder=tmp_path) == f"roomwire {__version__}\n"
     assert "serve" in run(script, "--help", folder=tmp_path)
+    before = run(script.with_name("realtime"), "--version", folder=tmp_path)
+    assert before == f"roomwire {__version__}\n", "units of releases up to 0.2 start it by this name"
     where = run(script.with_name("python"), "-c", "import realtime; print(realtime.__file__)", folder=tmp_path)
     assert pathlib.Path(where).is_relative_to(script.parents[1])
     server = Installed(script, data_dir=readable(tmp_path) / "data")

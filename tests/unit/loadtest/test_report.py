@@ -161,3 +161,16 @@ def test_plans_name_what_there_is(plan: bench.Plan) -> None:
     assert {step.scenario for step in (*plan.shared, *plan.alone)} <= set(SCENARIOS)
     installed = [PEERS[name]() for name in plan.peers]
     assert bench.steps_of(plan, installed) >= len(plan.peers) + len(plan.alone)
+
+
+def test_what_a_release_up_to_0_2_measured_and_shows_is_read_under_todays_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(result("realtime", "connect", {"connect_cpu_us": 1.0}))
+    assert [one.peer for one in Run.from_json(run.to_json()).results] == [OURS]
+    page = 'realtime_loop_lag_seconds_bucket{le="0.1"} 2\nroomwire_deliveries_total 3\nmy_realtime_total 4\n'
+    monkeypatch.setattr("loadtest.peers.base.get", lambda *_: page)
+    shown = PEERS[OURS]().metrics()
+    assert shown is not None
+    assert (shown.buckets, shown.values) == (
+        {"roomwire_loop_lag_seconds": {0.1: 2.0}},
+        {"roomwire_deliveries_total": 3.0, "my_realtime_total": 4.0},
+    )
