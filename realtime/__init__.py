@@ -1,3 +1,3 @@
 """Roomwire: a durable, ordered real-time backend for chat and collaboration."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
