@@ -99,6 +99,7 @@ class Acks:
                 extra={
                     "event": call.name,
                     "connection": call.peer.connection.id,
+                    "user": call.peer.user,
                     "principal": str(call.peer.connection.principal),
                 },
             )
