@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import NotStorable, RealtimeError, RoomNotFound
@@ -157,6 +157,7 @@ _BAD = ["no 😀 here", "a\x00b", "\ud800"]
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(["plain", "plain", "plain", *_BAD]), st.integers(0, 2)), min_size=1, max_size=30))
+@example([(_BAD[number % 3], number // 10) for number in range(30)])  # as many parts as it takes
 async def test_whatever_of_a_batch_cannot_be_stored_all_else_is_committed_in_order(
     own_database: Urls, store: EventStore, entries: list[tuple[str, int]]
 ) -> None:
