@@ -15,7 +15,7 @@ from realtime.auth.attempts import Budget, Charge
 from realtime.auth.rotation import Meaning
 from realtime.auth.tokens import RefreshToken
 from realtime.auth.users import Credentials
-from realtime.limits import Buckets
+from realtime.limits import Buckets, retry_ms
 from realtime.model import Principal, Session, SessionId, User, UserId, is_uuid
 
 if TYPE_CHECKING:
@@ -342,4 +342,4 @@ def _names(user: User) -> tuple[str, str]:
 
 
 def _limited(wait_s: float) -> errors.RateLimited:
-    return errors.RateLimited("Too many attempts; wait before the next one.", retry_after_ms=int(wait_s * 1000) + 1)
+    return errors.RateLimited("Too many attempts; wait before the next one.", retry_after_ms=retry_ms(wait_s))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from realtime import errors
 from realtime.gateway import socketio
 from realtime.gateway.session import CloseReason
+from realtime.limits import retry_ms
 from realtime.wire.types import Error
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Guest:
             socketio.values(packet.data)
             wait_s = self._carrier.admit()
             if wait_s > 0:
-                self._carrier.refuse(packet, errors.RateLimited(retry_after_ms=int(wait_s * 1000) + 1))
+                self._carrier.refuse(packet, errors.RateLimited(retry_after_ms=retry_ms(wait_s)))
             elif name in socketio.RESERVED:
                 self._carrier.refuse(packet, errors.UnknownEvent())
             else:
